@@ -1,0 +1,3 @@
+"""Sparring: two networks make each other better, and an honest judge says how good they are."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,74 @@
+"""What the rooms of the house agree on: a batch, a source of data, and the parts that a recipe is made of."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from sparring.core.spec import Spec
+
+
+class Batch(NamedTuple):
+    """Samples and their labels: x float32 [B, *shape] in [-1, 1]; y int64 [B], or None when unconditional."""
+
+    x: Tensor
+    y: Tensor | None
+
+
+class DataSpec(Spec):
+    """What a source holds, as far as networks and pictures need to know it."""
+
+    name: str
+    """What people call it: `mnist`, or the folder's name."""
+    shape: tuple[int, ...]
+    """Shape of one sample as networks see it: (C, H, W) for images, (D,) for vectors."""
+    levels: int = 256
+    """Distinct values of a stored pixel: 256 (8-bit), 65536 (16-bit), or 0 for floats."""
+    num_classes: int = 0
+    """0 when the source has no labels, or when they are set aside."""
+    class_names: tuple[str, ...] = ()
+    sha256: str = ""
+    """Hash of all samples and labels in order: the same data gives the same hash, wherever it was read from."""
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Data that can be asked for by index."""
+
+    spec: DataSpec
+    report: dict[str, Any]
+    """What was read, refused and counted: the content of `data.json`."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> Batch:
+        """The samples at int64 positions [B] in [0, len), on the source's device, normalised to [-1, 1]."""
+        ...
+
+    def to(self, device: torch.device) -> Source:
+        """The same source, held on a device."""
+        ...
+
+
+class SourceSpec(Spec):
+    """How to get a source again: what `recipe.json` keeps of the data."""
+
+    def load(self) -> Source:
+        raise NotImplementedError(f"{type(self).__name__} must define load()")
+
+
+class NetworkSpec(Spec):
+    """How to build a player's network.
+
+    A generator maps z [B, z_dim] and y to x [B, *data.shape] in [-1, 1]; a discriminator maps x and y to logits [B].
+    y is int64 [B] when `data.num_classes > 0`, else None.
+    """
+
+    def build(self, data: DataSpec, z_dim: int) -> nn.Module:
+        raise NotImplementedError(f"{type(self).__name__} must define build()")

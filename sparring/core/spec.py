@@ -1,0 +1,145 @@
+"""Configuration is data: frozen keyword-only dataclasses that turn into JSON and back.
+
+A `Spec` names its class as `module:Class`. Loading resolves only subclasses of `Spec` that live in this package, so a
+recipe read from disk can choose among our parts but can never run anything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import types
+import typing
+from typing import Any, Self, cast, dataclass_transform
+
+from sparring.core.errors import RequestError, nearest
+
+Json = dict[str, Any]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Spec:
+    """Base of everything configurable; each subclass becomes a frozen, keyword-only dataclass.
+
+    Fields are JSON scalars, tuples of them, other specs, or tuples of specs. `__post_init__` of a subclass may check
+    ranges and raises `RequestError`.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return dataclasses.replace(cast(Any, self), **changes)
+
+    def with_path(self, path: str, text: str) -> Self:
+        """A copy with the field at a dotted path set from text, as `--set train.batch=64` does.
+
+        The text is read as JSON where it is JSON, else as a plain string; it must fit the field's type.
+        Raises `RequestError` naming the nearest field when the path does not exist.
+        """
+        return cast(Self, _set(self, path.split("."), text, path))
+
+
+def to_json(value: Any) -> Any:
+    """A spec as plain JSON data: its class under `spec`, then its fields."""
+    if isinstance(value, Spec):
+        fields = dataclasses.fields(cast(Any, value))
+        name = f"{type(value).__module__}:{type(value).__qualname__}"
+        return {"spec": name} | {f.name: to_json(getattr(value, f.name)) for f in fields}
+    if isinstance(value, tuple | list):
+        return [to_json(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a spec holds JSON scalars, tuples and specs, not {type(value).__name__}")
+
+
+def from_json(data: Any) -> Any:
+    """The inverse of `to_json`; unknown classes and fields are refused by name."""
+    if isinstance(data, list):
+        return tuple(from_json(v) for v in data)
+    if not isinstance(data, dict):
+        return data
+    cls = _resolve(data.get("spec"))
+    names = [f.name for f in dataclasses.fields(cast(Any, cls))]
+    for key in data:
+        if key != "spec" and key not in names:
+            raise RequestError(f"{cls.__name__} has no field {key!r}: {nearest(key, names)}")
+    hints = typing.get_type_hints(cls)
+    values = {k: _check(from_json(v), hints[k], f"{cls.__name__}.{k}") for k, v in data.items() if k != "spec"}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise RequestError(f"{cls.__name__} cannot be read: {error}") from None
+
+
+def _resolve(name: object) -> type[Spec]:
+    if not isinstance(name, str) or name.count(":") != 1:
+        raise RequestError(f"expected the name of a spec as 'module:Class', found {name!r}")
+    module, _, qualname = name.partition(":")
+    if not (module.startswith("sparring.") and all(part.isidentifier() for part in module.split("."))):
+        raise RequestError(f"{name!r} is not a part of sparring; a recipe file of your own is named with --recipe")
+    try:
+        found = getattr(importlib.import_module(module), qualname, None)
+    except ModuleNotFoundError:
+        found = None
+    if not (isinstance(found, type) and issubclass(found, Spec)):
+        raise RequestError(f"this version of sparring has no {name!r}")
+    return found
+
+
+def _set(value: Any, path: list[str], text: str, whole: str) -> Any:
+    if not path:
+        return _parse(text)
+    head, rest = path[0], path[1:]
+    if isinstance(value, tuple):
+        if not head.isdigit() or int(head) >= len(value):
+            raise RequestError(f"--set {whole}: {head!r} is not an index of a list of {len(value)}")
+        at = int(head)
+        return (*value[:at], _set(value[at], rest, text, whole), *value[at + 1 :])
+    if not isinstance(value, Spec):
+        raise RequestError(f"--set {whole}: there is nothing below {value!r}")
+    names = [f.name for f in dataclasses.fields(cast(Any, value))]
+    if head not in names:
+        raise RequestError(f"--set {whole}: {type(value).__name__} has no {head!r}, {nearest(head, names)}")
+    new = _set(getattr(value, head), rest, text, whole)
+    if not rest:
+        new = _check(new, typing.get_type_hints(type(value))[head], f"--set {whole}")
+    return value.replace(**{head: new})
+
+
+def _parse(text: str) -> Any:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return from_json(data)
+
+
+def _check(value: Any, hint: Any, where: str) -> Any:
+    """The value, as its declared type; an int is widened to a float. Raises `RequestError` when it does not fit."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            try:
+                return _check(value, option, where)
+            except RequestError:
+                continue
+    elif origin is tuple and isinstance(value, tuple):
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_check(v, args[0], where) for v in value)
+        if len(args) == len(value):
+            return tuple(_check(v, a, where) for v, a in zip(value, args, strict=True))
+    elif origin is typing.Literal:
+        if value in args:
+            return value
+    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif hint is Any or (
+        isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool)
+    ):
+        return value
+    expected = " or ".join(map(repr, args)) if origin is typing.Literal else getattr(hint, "__name__", str(hint))
+    raise RequestError(f"{where}: expected {expected}, found {value!r}")
