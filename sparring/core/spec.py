@@ -32,7 +32,8 @@ class Spec:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
-        return dataclasses.replace(cast(Any, self), **changes)
+        changed: Self = dataclasses.replace(cast(Any, self), **changes)
+        return changed
 
     def with_path(self, path: str, text: str) -> Self:
         """A copy with the field at a dotted path set from text, as `--set train.batch=64` does.
