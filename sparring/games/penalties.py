@@ -1,0 +1,24 @@
+"""What keeps the discriminator in bounds (Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do
+actually converge?")."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sparring.core.errors import RequestError
+from sparring.core.game import Penalty, Seen
+
+
+class R1(Penalty):
+    """Equation 9: weight/2 · |∇ D(x)|² at real samples, per sample, summed over pixels; the weight is the paper's γ."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.every < 1:
+            raise RequestError(f"R1: expected weight >= 0 and every >= 1, found {self.weight} and {self.every}")
+
+    def __call__(self, discriminator: nn.Module, real: Seen, fake: Seen) -> Tensor:
+        # Each sample's logit depends on its own x alone (in a discriminator without batch statistics), so the
+        # gradient of the sum holds every sample's gradient.
+        (gradient,) = torch.autograd.grad(real.logits.sum(), real.x, create_graph=True)
+        return self.weight / 2 * gradient.square().flatten(1).sum(1)

@@ -1,0 +1,65 @@
+"""A run, said in full: the data, the players, the game, how they learn, how long, and how they are judged."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sparring.core.errors import RequestError
+from sparring.core.game import Game, Prior
+from sparring.core.protocols import NetworkSpec, SourceSpec
+from sparring.core.spec import Spec
+from sparring.train.optimizers import Optimizers
+from sparring.train.player import Average
+from sparring.train.schedule import Budget
+
+
+class Scoring(Spec):
+    """How often and how the averaged generator is judged.
+
+    `times` evaluations are spread evenly over the run, each on `samples` samples; `metrics` are specs of
+    `sparring.metrics`, and the first one's first value is what `best` means.
+    """
+
+    times: int = 5
+    samples: int = 5_000
+    features: str = "auto"
+    metrics: tuple[Spec, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.times < 0 or self.samples < 2:
+            raise RequestError(f"scoring: expected times >= 0 and samples >= 2, found {self.times} and {self.samples}")
+
+
+class Train(Spec):
+    """How the loop runs: `batch` samples a step, `report_every` steps, `grids` pictures a run, most of them early."""
+
+    batch: int = 64
+    budget: Budget
+    seed: int = 0
+    average: Average = Average()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    matmul: Literal["auto", "highest", "medium"] = "auto"
+    report_every: int = 20
+    grids: int = 30
+    save_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.report_every < 1 or self.grids < 0 or not self.save_seconds > 0:
+            raise RequestError(
+                f"train: expected batch >= 1, report_every >= 1, grids >= 0, save_seconds > 0, found {self.batch}, "
+                f"{self.report_every}, {self.grids}, {self.save_seconds}"
+            )
+
+
+class Recipe(Spec):
+    """Everything that decides a run; `recipe.json` holds it and reproduces it."""
+
+    name: str
+    source: SourceSpec
+    prior: Prior
+    generator: NetworkSpec
+    discriminator: NetworkSpec
+    game: Game
+    optimizers: Optimizers
+    train: Train
+    scoring: Scoring = Scoring()

@@ -1,0 +1,333 @@
+"""The one training loop, in reading order: draw, due phases, averages, clock, report, sample, score, save.
+
+The loop yields events and knows nothing of disks or screens; whoever runs it (the command, a notebook, a test) prints,
+draws or stores what they carry. State is what `state` returns and nothing else: all else is a function of the recipe
+and the clock, so a run that stops and resumes goes on exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sparring.core.errors import TrainingError
+from sparring.core.game import Exchange
+from sparring.core.protocols import Batch, Source
+from sparring.core.seeds import derive
+from sparring.train.order import Order
+from sparring.train.phase import play
+from sparring.train.player import Player
+from sparring.train.recipe import Recipe
+from sparring.train.report import Report
+from sparring.train.schedule import Clock, Plan
+
+
+class Stepped(NamedTuple):
+    """Means since the last report: losses, D(real), D(fake), penalties; and the pace in images per second."""
+
+    clock: Clock
+    values: dict[str, float]
+    rate: float
+
+
+class Sampled(NamedTuple):
+    """The fixed noise grid through the averaged generator: x [N, *shape] in [-1, 1] on the CPU, y [N] or None."""
+
+    clock: Clock
+    samples: Batch
+
+
+class Scored(NamedTuple):
+    """A judgement of the averaged generator; `best` when it is the best so far."""
+
+    clock: Clock
+    values: dict[str, float]
+    provenance: dict[str, Any]
+    best: bool
+
+
+class Saved(NamedTuple):
+    """A moment to keep: live references to all state, to be stored before the loop goes on. Why: best, time or end."""
+
+    clock: Clock
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+    why: str
+
+
+Event = Stepped | Sampled | Scored | Saved
+
+
+class Score(Protocol):
+    """What a judge answers."""
+
+    @property
+    def values(self) -> dict[str, float]: ...
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+
+
+class Judge(Protocol):
+    """Scores samples: `sample(start, count)` gives the samples with numbers start .. start + count - 1."""
+
+    def score(self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str) -> Score: ...
+
+
+GRID_COLUMNS = 8
+_SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
+_DRIFT = 0.02  # a plan that would miss the budget by more than this share is bent
+
+
+class Trainer:
+    """Plays a recipe's game on a source of data. `judge` may be None: then nothing is scored.
+
+    `recipe.train.precision` and `matmul` must be settled (not `auto`). Labels in the source make the run conditional.
+    """
+
+    def __init__(self, recipe: Recipe, source: Source, device: torch.device, judge: Judge | None = None) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.source = source.to(device)
+        self.judge = judge
+        train = recipe.train
+        torch.set_float32_matmul_precision(train.matmul)
+        torch.default_generator.manual_seed(derive(train.seed, "init"))
+        generator = recipe.generator.build(source.spec, recipe.prior.dim).to(device)
+        discriminator = recipe.discriminator.build(source.spec, recipe.prior.dim).to(device)
+        if source.spec.is_image:
+            # What nn.Module.to declares for this keyword is narrower than what it takes.
+            generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.players = {
+            "discriminator": Player(discriminator, recipe.optimizers.discriminator, None),
+            "generator": Player(generator, recipe.optimizers.generator, train.average),
+        }
+        self.nets = {name: player.net for name, player in self.players.items()}
+        self.phases = recipe.game.phases()
+        self.order = Order(len(source), train.seed)
+        self.report = Report()
+        self.random = torch.Generator(device)
+        self.plan = Plan.start(train.budget.images(len(source)))
+        self.step = 0
+        self.seconds = 0.0
+        self.scoring_seconds = 0.0
+        self.num_grids = 0
+        self.num_scores = 0
+        self.best: float | None = None
+        self._stop = False
+
+    @property
+    def clock(self) -> Clock:
+        images = self.step * self.recipe.train.batch
+        return Clock(self.step, images, images / len(self.source), self.plan.progress(images))
+
+    @property
+    def done(self) -> bool:
+        return self.plan.total is not None and self.clock.images >= self.plan.total
+
+    def stop(self) -> None:
+        """Asks the loop to save and end after the step in progress; safe to call from a signal handler."""
+        self._stop = True
+
+    def run(self) -> Iterator[Event]:
+        """Trains until the budget is spent or `stop` is called; the last event is a `Saved`.
+
+        Raises `TrainingError` when a loss is no longer finite; what was saved before stays good.
+        """
+        batch = self.recipe.train.batch
+        started, self._stop = time.perf_counter() - self.seconds, False
+        reported, saved, paused = self.seconds, self.seconds, 0.0
+        if self.step == 0 and self.recipe.train.grids:
+            yield self.sample_grid()
+            started = time.perf_counter()
+        while not (self.done or self._stop):
+            self.take_step()
+            clock = self.clock
+            if (
+                clock.images // self.recipe.train.report_every
+                > (clock.images - batch) // self.recipe.train.report_every
+            ):
+                values = self.report.drain()
+                self.seconds = time.perf_counter() - started
+                rate = self.recipe.train.report_every / max(1e-9, self.seconds - reported - paused)
+                reported, paused = self.seconds, 0.0
+                _check_finite(values, clock)
+                self._replan()
+                clock = self.clock
+                yield Stepped(clock, values, rate)
+            event_started = time.perf_counter()
+            if self.recipe.train.grids * clock.progress**0.5 >= self.num_grids + 1:
+                yield self.sample_grid()
+            if self.judge is not None and self.recipe.scoring.times * clock.progress >= self.num_scores + 1:
+                scored = self.score()
+                yield scored
+                if scored.best:
+                    yield self.saved("best")
+            if time.perf_counter() - started - saved > self.recipe.train.save_seconds:
+                saved = time.perf_counter() - started
+                yield self.saved("time")
+            paused += time.perf_counter() - event_started
+        self.seconds = time.perf_counter() - started
+        yield self.saved("end" if self.done else "stop")
+
+    def take_step(self) -> None:
+        """One batch of real samples through every phase that is due; nothing in it waits for the device."""
+        train, step = self.recipe.train, self.step
+        clock = self.clock
+        torch.default_generator.manual_seed(derive(train.seed, "step", step))
+        real = self.source.take(self.order.indices(clock.images, train.batch).to(self.device))
+        due = [phase for phase in self.phases if phase.due(step)]
+        exchange = Exchange(
+            self.nets,
+            real,
+            lambda draw: self._noise("noise", train.batch, step, draw),
+            step=step,
+            generator_moves=any(phase.player == "generator" for phase in due),
+        )
+        if exchange.generator_moves:
+            # Made before any phase, because it is the generator's own forward pass: in the discriminator's turn the
+            # generator's running statistics are frozen.
+            with self._autocast():
+                exchange.fake()
+        for phase in due:
+            player = self.players[phase.player]
+            player.set_rate(clock)
+            for _ in range(phase.repeat):
+                play(phase, exchange, self.players, self._autocast())
+        self.step += 1
+        for player in self.players.values():
+            player.update_average(self.clock.images, train.batch)
+        self.report.add(exchange.seen)
+
+    def sample(self, z: Tensor, y: Tensor | None, *, chunk: int = 500) -> Tensor:
+        """Samples float32 [N, *shape] in [-1, 1] of the averaged generator, on the CPU."""
+        average = self.players["generator"].average
+        assert average is not None
+        with torch.inference_mode(), self._autocast():
+            parts = [
+                average(z[i : i + chunk], None if y is None else y[i : i + chunk]).float().cpu()
+                for i in range(0, len(z), chunk)
+            ]
+        return torch.cat(parts).clamp_(-1, 1)
+
+    def sample_grid(self) -> Sampled:
+        """The same noise through the whole run; one row per class (of up to 16) when conditional."""
+        # A plan that starts late may pass several marks at once: they count as one.
+        self.num_grids = max(self.num_grids, int(self.recipe.train.grids * self.clock.progress**0.5)) + 1
+        classes = self.source.spec.num_classes
+        rows = min(classes, 16) if classes else GRID_COLUMNS
+        z = self._noise("grid", rows * GRID_COLUMNS)
+        y = torch.arange(rows, device=self.device).repeat_interleave(GRID_COLUMNS) if classes else None
+        return Sampled(self.clock, Batch(self.sample(z, y), None if y is None else y.cpu()))
+
+    def score(self) -> Scored:
+        """What the judge says of the averaged generator now; labels follow the data's own frequencies."""
+        assert self.judge is not None
+        self.num_scores = max(self.num_scores + 1, int(self.recipe.scoring.times * self.clock.progress))
+        started = time.perf_counter()
+        scoring = self.recipe.scoring
+        score = self.judge.score(
+            self._numbered_samples, num_samples=scoring.samples, seed=self.recipe.train.seed, weights="ema"
+        )
+        value = next(iter(score.values.values()))
+        best = self.best is None or value < self.best
+        if best:
+            self.best = value
+        self.scoring_seconds += time.perf_counter() - started
+        return Scored(self.clock, score.values, score.provenance, best)
+
+    def saved(self, why: str) -> Saved:
+        return Saved(self.clock, *self.state(), why)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything the run's future depends on: live tensors by name, and plain data."""
+        tensors = {f"report.{k}": v for k, v in self.report.state().items()}
+        for name, player in self.players.items():
+            tensors |= {f"{name}.{k}": v for k, v in player.state().items()}
+        meta = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "scoring_seconds": self.scoring_seconds,
+            "plan": [list(knot) for knot in self.plan.knots],
+            "num_grids": self.num_grids,
+            "num_scores": self.num_scores,
+            "best": self.best,
+        }
+        return tensors, meta
+
+    def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Takes a state back in: the run goes on from there as if it had never stopped."""
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("report", *self.players)}
+        for key, tensor in tensors.items():
+            part, _, rest = key.partition(".")
+            parts[part][rest] = tensor
+        for name, player in self.players.items():
+            player.load(parts[name])
+        self.report.load(parts["report"])
+        self.step = meta["step"]
+        self.seconds, self.scoring_seconds = meta["seconds"], meta["scoring_seconds"]
+        self.plan = Plan([(int(x), float(y)) for x, y in meta["plan"]])
+        self.num_grids, self.num_scores, self.best = meta["num_grids"], meta["num_scores"], meta["best"]
+
+    def _numbered_samples(self, start: int, count: int) -> Batch:
+        seed = self.recipe.train.seed
+        z = self._noise("score", count, start)
+        y = None
+        if self.source.spec.num_classes:
+            picks = torch.Generator().manual_seed(derive(seed, "score labels", start))
+            index = torch.randint(len(self.source), (count,), generator=picks)
+            y = self.source.take(index.to(self.device)).y
+        return Batch(self.sample(z, y), None if y is None else y.cpu())
+
+    def _noise(self, purpose: str, count: int, *position: int) -> Tensor:
+        self.random.manual_seed(derive(self.recipe.train.seed, purpose, *position))
+        return self.recipe.prior.draw(count, self.random)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.recipe.train.precision == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _replan(self) -> None:
+        """Holds a budget in seconds: the plan is bent where the run would end more than 2 % beside its budget."""
+        budget, images = self.recipe.train.budget, self.clock.images
+        if budget.unit != "seconds" or self.seconds < _SECONDS_UNTIL_PLAN * budget.amount:
+            return
+        pace = images / (self.seconds - self.scoring_seconds)
+        to_score = (self.recipe.scoring.times - self.num_scores) * self.scoring_seconds / max(1, self.num_scores)
+        total = images + max(1, round((budget.amount - self.seconds - to_score) * pace))
+        if self.plan.total is None:
+            self.plan.bend(images, self.seconds / budget.amount, total)
+        elif abs(total - self.plan.total) > _DRIFT * self.plan.total:
+            self.plan.bend(images, self.plan.progress(images), total)
+
+
+class Pace:
+    """Steps per second between two readings, without the pauses in which no step was made."""
+
+    def __init__(self, step: int, seconds: float) -> None:
+        self._step, self._seconds, self._paused = step, seconds, 0.0
+
+    def pause(self, seconds: float) -> None:
+        self._paused += seconds
+
+    def read(self, step: int, seconds: float) -> float:
+        """The pace since the last reading."""
+        rate = (step - self._step) / max(1e-9, seconds - self._seconds - self._paused)
+        self._step, self._seconds, self._paused = step, seconds, 0.0
+        return rate
+
+
+def _check_finite(values: dict[str, float], clock: Clock) -> None:
+    bad = [name for name, value in values.items() if not abs(value) < float("inf")]
+    if bad:
+        raise TrainingError(
+            f"{', '.join(bad)} no longer finite after {clock.images} images: lower the learning rate or raise the "
+            "penalty's weight; the last checkpoint is good"
+        )
