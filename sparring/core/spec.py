@@ -23,12 +23,12 @@ class Spec:
     """Base of everything configurable; each subclass becomes a frozen, keyword-only dataclass.
 
     Fields are JSON scalars, tuples of them, other specs, or tuples of specs. `__post_init__` of a subclass may check
-    ranges and raises `RequestError`.
+    ranges and raises `RequestError`. `class Dense(Layer, kw_only=False)` is for the few that read better by position.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, kw_only: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        dataclasses.dataclass(frozen=True, kw_only=kw_only)(cls)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
