@@ -27,6 +27,7 @@ class Given(NetworkSpec):
     module_class: str
     note: str
 
+    # Subclasses take this constructor over by name: left out, a spec is given one that asks for all of its fields.
     def __init__(self, module: object = None, *, module_class: str = "", note: str = NOTE) -> None:
         if module is None:
             raise RequestError(
@@ -47,6 +48,8 @@ class GivenGenerator(Given):
     A tiny batch is tried when the network is built. `RequestError` when the output does not fit, when the module
     ends in a sigmoid (data lie in [-1, 1]: tanh), or when the data have classes and it takes no labels.
     """
+
+    __init__ = Given.__init__
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         module: nn.Module = getattr(self, "module")  # noqa: B009  (no field: fields are what JSON holds)
@@ -72,6 +75,8 @@ class GivenDiscriminator(Given):
     A tiny batch is tried when the network is built. `RequestError` when the output does not fit, when the module
     ends in a sigmoid (losses work on logits), or when the data have classes and it takes no labels.
     """
+
+    __init__ = Given.__init__
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         module: nn.Module = getattr(self, "module")  # noqa: B009
@@ -133,7 +138,9 @@ def _try(module: nn.Module, adapted: Adapted, in_shape: tuple[int, ...], data: D
                 f"{type(module).__qualname__}: forward failed on an input of shape {tuple(x.shape)}: {error}"
             ) from error
     if not isinstance(out, Tensor):
-        raise RequestError(f"{type(module).__qualname__}: expected forward to return a tensor, found {type(out)}")
+        raise RequestError(
+            f"{type(module).__qualname__}: expected forward to return a tensor, found {type(out).__name__}"
+        )
     return out
 
 
@@ -152,6 +159,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 def _ends_in_sigmoid(out: Tensor) -> bool:
     """Whether the last operation, apart from changes of shape, was a sigmoid: read from the graph of gradients."""
     node = out.grad_fn
-    while node is not None and node.name().startswith(("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze")):
+    reshapes = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice")
+    while node is not None and node.name().startswith(reshapes):
         node = node.next_functions[0][0]
     return node is not None and node.name().startswith("Sigmoid")
