@@ -1,0 +1,42 @@
+"""What a file may claim before it is believed: bounds that keep hostile or broken files from filling the memory.
+
+Headers and archive directories are only claims. Each reader holds them against the bytes that are really there and
+against these bounds before it allocates anything.
+"""
+
+from __future__ import annotations
+
+import os
+
+MAX_PIXELS = 2**26
+"""Pixels of one image (8192×8192): a larger one is refused before it is decoded."""
+MAX_FILE_BYTES = 2**29
+"""Bytes of one image file: `MAX_PIXELS` RGBA pixels of 16 bits, uncompressed."""
+MAX_RATIO = 200
+"""Unpacked bytes per packed byte of an archive, once it unpacks to more than `FREE_BYTES`."""
+FREE_BYTES = 2**28
+"""What any archive may unpack to, however small it is: flat test pictures do compress a thousandfold."""
+DEFLATE_RATIO = 1032
+"""Deflate cannot pack better than this, so a gzip file cannot hold more than this many times its size."""
+
+
+def max_bytes() -> int:
+    """Bytes that the samples of one source may take: half of the machine's memory (8 GiB where that is unknown)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return 2**33
+
+
+def max_unpacked(packed: int) -> int:
+    """Bytes that an archive of `packed` bytes may unpack to."""
+    return max(FREE_BYTES, MAX_RATIO * packed)
+
+
+def printable(name: str) -> str:
+    r"""A file's name as one line of text: line ends, terminal codes and undecodable bytes are escaped.
+
+    >>> printable("two\nlines.png")
+    'two\\nlines.png'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)

@@ -1,0 +1,148 @@
+"""From what the user names to a source: a known set, a folder, an archive or a file, and the text that describes it.
+
+The report of a source, the content of `data.json`, has these keys: source, split, kind, count, shape, levels,
+classes {name: count}, sizes {"HxW": count} as found, channels, converted {what: count}, resized, cropped, duplicates,
+ignored, refused [{"file", "reason"}], notes, sha256, seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import time
+from pathlib import Path
+from typing import Literal
+
+from sparring.core.errors import RequestError, nearest
+from sparring.core.protocols import SourceSpec
+from sparring.data import named
+from sparring.data.arrays import load_array
+from sparring.data.idx import images_in, load_idx
+from sparring.data.limits import printable
+from sparring.data.tensors import Resident
+
+MAX_SIDE = 8192
+_GLUE = "\u00a0"  # keeps a name and its count on one line
+
+
+class Data(SourceSpec):
+    """Data by name or path.
+
+    `source` is one of `sparring.data.named.NAMES`, or a path: a folder of images or IDX files, an archive of images,
+    an IDX file, `.npy` or `.npz`. `size` (H, W) brings all images to one size.
+    """
+
+    source: str
+    split: Literal["train", "test"] = "train"
+    size: tuple[int, int] | None = None
+    labels: Literal["use", "ignore"] = "use"
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not all(1 <= side <= MAX_SIDE for side in self.size):
+            raise RequestError(f"--size {self.size[0]}x{self.size[1]}: expected sides from 1 to {MAX_SIDE}")
+
+    def load(self) -> Resident:
+        """Reads the source. Raises `RequestError` when it is not there or cannot be used."""
+        started = time.perf_counter()
+        if self.source in named.NAMES:
+            source = named.load_named(self.source, self.split)
+        else:
+            source = self._load_path(Path(self.source).expanduser())
+        if self.size is not None:
+            from sparring.data.images import resize_source
+
+            source = resize_source(source, self.size)
+        if self.labels == "ignore":
+            source = source.without_labels()
+        seconds = round(time.perf_counter() - started, 3)
+        source.report |= {"source": printable(self.source), "split": self.split, "seconds": seconds}
+        return source
+
+    def _load_path(self, path: Path) -> Resident:
+        name = path.name.lower()
+        if not path.exists():
+            raise RequestError(f"{printable(self.source)}: no such file or folder, and no known set; {self._hint()}")
+        if path.is_dir():
+            if _has_idx(path):
+                return load_idx(path, self.split)
+        elif name.endswith((".npy", ".npz")):
+            return load_array(path, self.split)
+        elif re.search(r"idx\d-ubyte(\.gz)?$", name):
+            return load_idx(path, self.split)
+        from sparring.data import images
+
+        if not path.is_dir() and not name.endswith(images.ARCHIVE_SUFFIXES):
+            if path.suffix.lower() in images.IMAGE_SUFFIXES:
+                raise RequestError(f"{printable(self.source)}: one image only; expected a folder of many")
+            raise RequestError(
+                f"{printable(self.source)}: a kind of file that is not read; expected a folder of images, one of "
+                f"{' '.join(images.ARCHIVE_SUFFIXES)}, an IDX file, .npy or .npz"
+            )
+        return images.load_images(path, split=self.split, size=self.size, labels=self.labels)
+
+    def _hint(self) -> str:
+        return nearest(self.source, named.NAMES)
+
+
+def _has_idx(folder: Path) -> bool:
+    try:
+        return bool(images_in(folder))
+    except OSError as error:
+        raise RequestError(f"{printable(str(folder))}: cannot be read ({error.strerror})") from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(H, W) from the text of `--size`; one number means a square.
+
+    >>> parse_size("24x40"), parse_size("32")
+    ((24, 40), (32, 32))
+    """
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
+    size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not all(1 <= side <= MAX_SIDE for side in size):
+        raise RequestError(f"--size {text!r}: expected height and width up to {MAX_SIDE} as HxW, such as 24x40, or 32")
+    return size
+
+
+def describe(source: Resident) -> str:
+    """What was found, for people: aligned plain lines, at most 80 columns wide."""
+    report = source.report
+    lines: list[str] = []
+
+    def say(head: str, text: object) -> None:
+        wrapped = textwrap.wrap(str(text), 66, break_on_hyphens=False) or [""]
+        lines.extend(f"{head if i == 0 else '':<12}  {line}".replace(_GLUE, " ") for i, line in enumerate(wrapped))
+
+    def counts(table: dict[str, int], most: int) -> str:
+        shown = ", ".join(f"{key}:{_GLUE}{count}" for key, count in list(table.items())[:most])
+        return shown + (f" and {len(table) - most} more" if len(table) > most else "")
+
+    say("source", report["source"])
+    say("split", report["split"])
+    say("kind", report["kind"])
+    depth = {256: "8-bit", 65536: "16-bit", 0: "floats"}[report["levels"]]
+    if report["channels"]:
+        _, height, width = report["shape"]
+        colour = {1: "grey", 3: "RGB", 4: "RGBA"}[report["channels"]]
+        say("samples", f"{report['count']} images of {height}x{width} (height x width), {colour}, {depth}")
+        if len(report["sizes"]) > 1 or report["resized"] or report["cropped"]:
+            say("sizes found", counts(report["sizes"], 10))
+            say("resized", f"{report['resized']}, of which {report['cropped']} were cropped to the aspect first")
+    else:
+        say("samples", f"{report['count']} vectors of {report['shape'][0]} numbers, {depth}")
+    classes = report["classes"]
+    say("classes", f"{len(classes)} ({counts(classes, 20)})" if classes else "none: unconditional")
+    if report["converted"]:
+        say("converted", counts(report["converted"], 20))
+    say("duplicates", f"{report['duplicates']} samples repeat an earlier one exactly")
+    say("ignored", f"{report['ignored']} files that are no images")
+    say("refused", f"{len(report['refused'])} files")
+    for bad in report["refused"][:10]:
+        say("", f"{bad['file']}: {bad['reason']}")
+    if len(report["refused"]) > 10:
+        say("", f"and {len(report['refused']) - 10} more")
+    for note in report["notes"]:
+        say("note", note)
+    say("sha256", report["sha256"])
+    say("read in", f"{report['seconds']:.2f} s")
+    return "\n".join(lines)
