@@ -13,11 +13,14 @@ from sparring.core.spec import Spec
 
 
 class Prior(Spec):
-    """The law of z. `draw` gives float32 [count, dim] on the generator's device."""
+    """The law of z. `draw` gives float32 [count, dim] on the random generator's device.
+
+    `truncation` keeps to the middle of the law, for likelier and less varied samples; None is the law itself.
+    """
 
     dim: int
 
-    def draw(self, count: int, random: torch.Generator) -> Tensor:
+    def draw(self, count: int, random: torch.Generator, truncation: float | None = None) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define draw()")
 
 

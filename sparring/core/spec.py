@@ -57,33 +57,37 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"a spec holds JSON scalars, tuples and specs, not {type(value).__name__}")
 
 
-def from_json(data: Any) -> Any:
-    """The inverse of `to_json`; unknown classes and fields are refused by name."""
+def from_json(data: Any, trusted: tuple[types.ModuleType, ...] = ()) -> Any:
+    """The inverse of `to_json`; unknown classes and fields are refused by name.
+
+    `trusted` modules, such as a recipe file that was named on the command line, may define specs too.
+    """
     if isinstance(data, list):
-        return tuple(from_json(v) for v in data)
+        return tuple(from_json(v, trusted) for v in data)
     if not isinstance(data, dict):
         return data
-    cls = _resolve(data.get("spec"))
+    cls = _resolve(data.get("spec"), trusted)
     names = [f.name for f in dataclasses.fields(cast(Any, cls))]
     for key in data:
         if key != "spec" and key not in names:
             raise RequestError(f"{cls.__name__} has no field {key!r}: {nearest(key, names)}")
     hints = typing.get_type_hints(cls)
-    values = {k: _check(from_json(v), hints[k], f"{cls.__name__}.{k}") for k, v in data.items() if k != "spec"}
+    values = {k: _check(from_json(v, trusted), hints[k], f"{cls.__name__}.{k}") for k, v in data.items() if k != "spec"}
     try:
         return cls(**values)
     except TypeError as error:
         raise RequestError(f"{cls.__name__} cannot be read: {error}") from None
 
 
-def _resolve(name: object) -> type[Spec]:
+def _resolve(name: object, trusted: tuple[types.ModuleType, ...]) -> type[Spec]:
     if not isinstance(name, str) or name.count(":") != 1:
         raise RequestError(f"expected the name of a spec as 'module:Class', found {name!r}")
     module, _, qualname = name.partition(":")
-    if not (module.startswith("sparring.") and all(part.isidentifier() for part in module.split("."))):
-        raise RequestError(f"{name!r} is not a part of sparring; a recipe file of your own is named with --recipe")
+    own = {m.__name__: m for m in trusted}
+    if module not in own and not (module.startswith("sparring.") and module.replace(".", "_").isidentifier()):
+        raise RequestError(f"{name!r} is not a part of sparring; name the file it comes from: --recipe FILE.py:FUNC")
     try:
-        found = getattr(importlib.import_module(module), qualname, None)
+        found = getattr(own.get(module) or importlib.import_module(module), qualname, None)
     except ModuleNotFoundError:
         found = None
     if not (isinstance(found, type) and issubclass(found, Spec)):

@@ -10,19 +10,26 @@ from sparring.core.game import Prior
 
 
 class Gaussian(Prior):
-    """Independent standard normal coordinates."""
+    """Independent standard normal coordinates; truncation T > 0 conditions each on |z| < T (Brock et al. 2019)."""
 
     dim: int = 64
 
     def __post_init__(self) -> None:
         _check(self.dim)
 
-    def draw(self, count: int, random: torch.Generator) -> Tensor:
-        return torch.randn(count, self.dim, generator=random, device=random.device)
+    def draw(self, count: int, random: torch.Generator, truncation: float | None = None) -> Tensor:
+        if truncation is None:
+            return torch.randn(count, self.dim, generator=random, device=random.device)
+        if not truncation > 0:
+            raise RequestError(f"truncation of a Gaussian prior: expected more than 0, found {truncation}")
+        unit = torch.rand(count, self.dim, generator=random, device=random.device, dtype=torch.float64)
+        tail = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64)).item()
+        z: Tensor = torch.special.ndtri(tail + unit * (1 - 2 * tail))
+        return z.float()
 
 
 class Uniform(Prior):
-    """Independent coordinates, uniform on [low, high)."""
+    """Independent coordinates, uniform on [low, high); truncation T in (0, 1] keeps to the middle share T of it."""
 
     dim: int = 100
     low: float = -1.0
@@ -33,9 +40,13 @@ class Uniform(Prior):
         if not self.low < self.high:
             raise RequestError(f"Uniform: expected low < high, found {self.low} and {self.high}")
 
-    def draw(self, count: int, random: torch.Generator) -> Tensor:
+    def draw(self, count: int, random: torch.Generator, truncation: float | None = None) -> Tensor:
+        share = 1.0 if truncation is None else truncation
+        if not 0 < share <= 1:
+            raise RequestError(f"truncation of a uniform prior: expected more than 0 and at most 1, found {share}")
         unit = torch.rand(count, self.dim, generator=random, device=random.device)
-        return unit.mul_(self.high - self.low).add_(self.low)
+        middle, width = (self.low + self.high) / 2, self.high - self.low
+        return unit.sub_(0.5).mul_(width * share).add_(middle)
 
 
 def _check(dim: int) -> None:

@@ -24,9 +24,10 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())  # without it a crash can leave the new name on an empty file
         temporary.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)  # after an interruption too
 
 
 def unwritable(path: Path, error: OSError) -> RequestError:

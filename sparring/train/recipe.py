@@ -17,7 +17,7 @@ class Scoring(Spec):
     """How often and how the averaged generator is judged.
 
     `times` evaluations are spread evenly over the run, each on `samples` samples; `metrics` are specs of
-    `sparring.metrics`, and the first one's first value is what `best` means.
+    `sparring.metrics`, and the first value that can rank is what `best` means.
     """
 
     times: int = 5

@@ -8,7 +8,7 @@ and the clock, so a run that stops and resumes goes on exactly.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -24,7 +24,7 @@ from sparring.train.phase import play
 from sparring.train.player import Player
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
-from sparring.train.schedule import Clock, Plan
+from sparring.train.schedule import Budget, Clock, Plan
 
 
 class Stepped(NamedTuple):
@@ -43,11 +43,12 @@ class Sampled(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """A judgement of the averaged generator; `best` when it is the best so far."""
+    """A judgement of the averaged generator; `best` when it is the best so far by the first value that can rank."""
 
     clock: Clock
     values: dict[str, float]
     provenance: dict[str, Any]
+    notes: tuple[str, ...]
     best: bool
 
 
@@ -72,9 +73,18 @@ class Score(Protocol):
     @property
     def provenance(self) -> dict[str, Any]: ...
 
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
 
 class Judge(Protocol):
-    """Scores samples: `sample(start, count)` gives the samples with numbers start .. start + count - 1."""
+    """Scores samples: `sample(start, count)` gives the samples with numbers start .. start + count - 1.
+
+    `better` says of values that can rank whether lower or higher is better.
+    """
+
+    @property
+    def better(self) -> Mapping[str, str]: ...
 
     def score(self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str) -> Score: ...
 
@@ -130,6 +140,16 @@ class Trainer:
     @property
     def done(self) -> bool:
         return self.plan.total is not None and self.clock.images >= self.plan.total
+
+    def set_budget(self, budget: Budget) -> None:
+        """A new budget for the whole run, what is done included."""
+        self.recipe = self.recipe.replace(train=self.recipe.train.replace(budget=budget))
+        total, images = budget.images(len(self.source)), self.clock.images
+        if total is not None:
+            self.plan.bend(images, min(1.0, images / total), max(images, total))
+        elif self.seconds < budget.amount:
+            pace = images / max(1e-9, self.seconds - self.scoring_seconds)
+            self.plan.bend(images, self.seconds / budget.amount, images + round((budget.amount - self.seconds) * pace))
 
     def stop(self) -> None:
         """Asks the loop to save and end after the step in progress; safe to call from a signal handler."""
@@ -235,12 +255,15 @@ class Trainer:
         score = self.judge.score(
             self._numbered_samples, num_samples=scoring.samples, seed=self.recipe.train.seed, weights="ema"
         )
-        value = next(iter(score.values.values()))
-        best = self.best is None or value < self.best
-        if best:
-            self.best = value
+        ranking = next((name for name in score.values if name in self.judge.better), None)
+        best = False
+        if ranking is not None:
+            value = score.values[ranking]
+            lower = self.judge.better[ranking] == "lower"
+            best = self.best is None or (value < self.best if lower else value > self.best)
+            self.best = value if best else self.best
         self.scoring_seconds += time.perf_counter() - started
-        return Scored(self.clock, score.values, score.provenance, best)
+        return Scored(self.clock, score.values, score.provenance, score.notes, best)
 
     def saved(self, why: str) -> Saved:
         return Saved(self.clock, *self.state(), why)

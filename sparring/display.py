@@ -1,0 +1,118 @@
+"""What a run looks like in a terminal: one line that is kept up to date, or plain lines when nobody is watching."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TextIO
+
+from sparring.train.schedule import Plan
+from sparring.train.trainer import Event, Scored, Stepped
+
+PLAIN_EVERY = 10.0  # seconds between lines when the output is no terminal
+
+
+class ProgressLine:
+    """Shows a trainer's events on a stream; `plan` is read for how much is left."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = sys.stdout if stream is None else stream
+        self.live = self.stream.isatty()
+        self.score = ""
+        self._shown_at = float("-inf")
+        self._width = 0
+
+    def show(self, event: Event, plan: Plan) -> None:
+        """Updates the line for what it is about; other events leave it as it is."""
+        if isinstance(event, Scored):
+            self.score = score_text(event.values)
+            self._note(event)
+        elif isinstance(event, Stepped):
+            now = time.monotonic()
+            if self.live:
+                if now - self._shown_at > 0.1:
+                    self._shown_at = now
+                    self._rewrite(step_text(event, plan, self.score, shutil.get_terminal_size().columns))
+            elif now - self._shown_at > PLAIN_EVERY:
+                self._shown_at = now
+                self._line(step_text(event, plan, self.score, 120))
+
+    def close(self) -> None:
+        """Leaves the last state of the line standing."""
+        if self.live and self._width:
+            self._line("")
+
+    def _note(self, event: Scored) -> None:
+        for note in event.notes:
+            self._line(f"note: {note}")
+        if not self.live:
+            best = " (best so far)" if event.best else ""
+            self._line(f"scored at {count_text(event.clock.images)} images: {self.score}{best}")
+
+    def _rewrite(self, text: str) -> None:
+        self.stream.write("\r" + text.ljust(self._width))
+        self.stream.flush()
+        self._width = len(text)
+
+    def _line(self, text: str) -> None:
+        self.stream.write(("\r" + " " * self._width + "\r" if self.live and text else "") + text + "\n")
+        self.stream.flush()
+        self._width = 0
+
+
+def step_text(event: Stepped, plan: Plan, score: str, width: int) -> str:
+    """The line for one report, at most `width` - 1 characters: what does not fit is left out from the right."""
+    values, images = event.values, event.clock.images
+    parts = [
+        f"{event.clock.progress:4.0%}",
+        f"{count_text(images)} img",
+        f"{event.rate:,.0f}/s",
+        f"loss_d {values['loss_d']:.2f}" if "loss_d" in values else "",
+        f"loss_g {values['loss_g']:.2f}" if "loss_g" in values else "",
+        f"{time_text((plan.total - images) / max(event.rate, 1e-9))} left" if plan.total else "",
+        score,
+        f"D(real) {values['d_real']:.2f}" if "d_real" in values else "",
+        f"D(fake) {values['d_fake']:.2f}" if "d_fake" in values else "",
+    ]
+    text = ""
+    for part in filter(None, parts):
+        longer = f"{text}  {part}" if text else part
+        if len(longer) >= width:
+            break
+        text = longer
+    return text
+
+
+def score_text(values: dict[str, float]) -> str:
+    """The score that a progress line shows: the first one, and how well labels are obeyed where they are.
+
+    >>> score_text({"fid": 31.234, "fid_real": 1.1, "label_accuracy": 0.981})
+    'fid 31.2 labels 98%'
+    """
+    text = "".join(f"{name} {value:.3g}" for name, value in list(values.items())[:1])
+    return text + (f" labels {values['label_accuracy']:.0%}" if "label_accuracy" in values else "")
+
+
+def count_text(count: int) -> str:
+    """A count in at most five characters.
+
+    >>> count_text(950), count_text(12_800), count_text(1_234_567)
+    ('950', '12.8k', '1.23M')
+    """
+    if count < 1000:
+        return str(count)
+    if count < 1_000_000:
+        return f"{count / 1000:.3g}k" if count < 999_500 else "1M"
+    return f"{count / 1_000_000:.3g}M"
+
+
+def time_text(seconds: float) -> str:
+    """A duration as m:ss or h:mm:ss.
+
+    >>> time_text(75), time_text(3725)
+    ('1:15', '1:02:05')
+    """
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

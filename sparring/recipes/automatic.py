@@ -1,0 +1,116 @@
+"""What is chosen when nobody says, and why: the recipe from the data and the budget, the arithmetic by measurement."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+
+from sparring.core.errors import RequestError, nearest
+from sparring.core.protocols import DataSpec, SourceSpec
+from sparring.recipes import images
+from sparring.train.precision import choose_arithmetic
+from sparring.train.recipe import Recipe
+from sparring.train.schedule import Budget
+
+RecipeFunction = Callable[[SourceSpec, DataSpec, Budget], Recipe]
+
+DEFAULT_BUDGET = Budget(amount=600)
+_SMALLEST_CONVOLUTIONAL = 8
+
+
+class Choice(NamedTuple):
+    """A recipe in which nothing is left open, and the reason of each choice that was made for the user."""
+
+    recipe: Recipe
+    reasons: tuple[str, ...]
+
+
+def recipes() -> dict[str, RecipeFunction]:
+    """The named recipes: this package's public functions that return a `Recipe`."""
+    found: dict[str, RecipeFunction] = {}
+    for name, function in inspect.getmembers(images, inspect.isfunction):
+        returns = inspect.signature(function).return_annotation
+        if function.__module__ == images.__name__ and not name.startswith("_") and returns in ("Recipe", Recipe):
+            found[name] = function
+    return found
+
+
+def find_recipe(name: str) -> RecipeFunction:
+    """A recipe by its name, or from a file of the user's: FILE.py:FUNCTION, which is then executed."""
+    if ".py" not in name:
+        if name not in recipes():
+            raise RequestError(f"--recipe {name!r}: there is no such recipe, {nearest(name, recipes())}")
+        return recipes()[name]
+    found = getattr(load_file(name), name.rpartition(":")[2], None)
+    if not callable(found):
+        raise RequestError(f"--recipe {name!r}: the file defines no function {name.rpartition(':')[2]!r}")
+    return found  # type: ignore[no-any-return]
+
+
+def load_file(name: str) -> ModuleType:
+    """The module of a recipe FILE.py:FUNCTION; executes the file, once in a process."""
+    file = Path(name.rpartition(":")[0])
+    if file.suffix != ".py" or not file.is_file():
+        raise RequestError(f"--recipe {name!r}: expected FILE.py:FUNCTION of an existing file")
+    module_name = f"sparring_recipe_{file.stem}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # before it runs: dataclasses look their module up
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+    return sys.modules[module_name]
+
+
+def choose(
+    source: SourceSpec, data: DataSpec, *, recipe: str | None, budget: Budget | None, seed: int | None
+) -> Choice:
+    """The recipe for this data, with the choices that were not the user's and why they were made."""
+    reasons = []
+    if budget is None:
+        budget = DEFAULT_BUDGET
+        reasons.append(f"budget {budget}: the default; --budget 90s, 500kimg or 20epochs says otherwise")
+    if recipe is None:
+        recipe, why = _recipe_for(data)
+        reasons.append(f"recipe {recipe}: {why}")
+    made = find_recipe(recipe)(source, data, budget)
+    if seed is not None:
+        made = made.replace(train=made.train.replace(seed=seed))
+    if data.num_classes:
+        reasons.append(f"conditional: the data has {data.num_classes} classes; --labels ignore leaves them out")
+    else:
+        reasons.append("unconditional: the data has no labels, or they were set aside")
+    return Choice(made, tuple(reasons))
+
+
+def settle(recipe: Recipe, device: torch.device) -> Choice:
+    """The recipe with its arithmetic decided for this machine."""
+    train = recipe.train
+    if "auto" not in (train.precision, train.matmul):
+        return Choice(recipe, ())
+    found = choose_arithmetic(device)
+    precision = found.precision if train.precision == "auto" else train.precision
+    matmul = found.matmul if train.matmul == "auto" else train.matmul
+    settled = recipe.replace(train=train.replace(precision=precision, matmul=matmul))
+    return Choice(settled, (f"precision {precision}, float32 matmul {matmul}: {found.reason}",))
+
+
+def _recipe_for(data: DataSpec) -> tuple[str, str]:
+    if not data.is_image:
+        return "mlp", f"samples are vectors of {data.shape[0]} numbers"
+    smallest = min(data.shape[1:])
+    if smallest < _SMALLEST_CONVOLUTIONAL:
+        return "mlp", f"{smallest} pixels are too few for stages of convolutions (from {_SMALLEST_CONVOLUTIONAL})"
+    return "dcgan", f"images of {data.shape[1]}×{data.shape[2]}"
