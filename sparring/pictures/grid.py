@@ -50,8 +50,8 @@ def to_uint8(x: Tensor, levels: int = 256) -> Pixels:
 def grid(images: Pixels, columns: int, *, scale: int | None = None) -> Image.Image:
     """Images side by side in reading order, with a thin dark gap: one picture, grey ("L") or colour ("RGB").
 
-    `images` is uint8 [N, H, W, C] with C = 1, 3 or 4 (RGBA is laid over a light checkerboard) or uint16 [N, H, W, 1]
-    (shown in 8 bits). Cell (r, c) begins at pixel (GAP + c·(w + GAP), GAP + r·(h + GAP)) for cells of w×h pixels.
+    `images` is uint8 or uint16 [N, H, W, C], shown in 8 bits, with C = 1, 3 or 4 (RGBA, laid over a light
+    checkerboard). Cell (r, c) begins at pixel (GAP + c·(w + GAP), GAP + r·(h + GAP)) for cells of w×h pixels.
     Images are magnified by the integer `scale` without smoothing; left out, it is chosen so that cells can be read
     (`READABLE`) and the picture stays within `WIDEST`, and images too large for that are reduced.
     """
@@ -106,6 +106,8 @@ def sample_grid(x: Tensor, columns: int, *, levels: int = 256, scale: int | None
 def to_image(pixels: Pixels) -> Image.Image:
     """One image: uint8 [H, W, C] with C = 1, 3 or 4, or uint16 [H, W, 1], which keeps its 16 bits."""
     _check(pixels[None])
+    if pixels.dtype == np.uint16 and pixels.shape[-1] > 1:
+        raise RequestError(f"Pillow has no pictures of 16 bits with {pixels.shape[-1]} channels: save them as .npz")
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
 
 
@@ -172,16 +174,10 @@ def _png(image: Image.Image, info: Mapping[str, str]) -> bytes:
 
 def _check(images: NDArray[Any]) -> None:
     shape, dtype = images.shape, images.dtype
-    if len(shape) == 4 and min(shape[1:]) > 0:
-        if dtype == np.uint8 and shape[3] in (1, 3, 4):
-            return
-        if dtype == np.uint16 and shape[3] == 1:
-            return
-        if dtype == np.uint16:
-            raise RequestError(f"PNG pictures of 16 bits are grey here, found {shape[3]} channels: save them as .npz")
-    raise RequestError(
-        f"expected images as uint8 [N, H, W, C] with C = 1, 3 or 4, or uint16 [N, H, W, 1]; found {dtype} {list(shape)}"
-    )
+    if len(shape) != 4 or min(shape[1:]) == 0 or shape[3] not in (1, 3, 4) or dtype not in (np.uint8, np.uint16):
+        raise RequestError(
+            f"expected images as uint8 or uint16 [N, H, W, C] with C = 1, 3 or 4, found {dtype} {list(shape)}"
+        )
 
 
 def _to_8_bits(pixels: Pixels) -> Pixels:

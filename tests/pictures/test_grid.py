@@ -116,7 +116,7 @@ def test_16_bit_images_are_shown_in_8():
         np.zeros((2, 4, 4, 2), np.uint8),
         np.zeros((2, 4, 4, 1), np.float32),
         np.zeros((4, 4, 1), np.uint8),
-        np.zeros((2, 4, 4, 3), np.uint16),
+        np.zeros((2, 4, 4, 1), np.int16),
         np.zeros((0, 4, 4, 3), np.uint8),
     ],
 )
@@ -164,6 +164,13 @@ def test_png_entries_are_read_back(tmp_path):
     with Image.open(tmp_path / "new" / "a.png") as read:
         assert read.text == info
         assert np.asarray(read).tolist() == [[7] * 3] * 2
+
+
+def test_16_bit_colour_is_shown_but_not_saved_in_8_bits_unasked():
+    images = np.full((1, 2, 2, 3), (0, 257 * 77, 65535), np.uint16)
+    assert np.asarray(grid(images, 1, scale=1))[GAP, GAP].tolist() == [0, 77, 255]
+    with pytest.raises(RequestError, match=r"16 bits with 3 channels: save them as \.npz"):
+        to_image(images[0])
 
 
 def test_16_bit_grey_is_kept_in_the_file(tmp_path, rng):
