@@ -142,10 +142,13 @@ class PCA(FeatureNetwork):
     FITTED_ON = 10_000
     num_classes = 0
 
-    def __init__(self, name: str, pool: int, mean: Tensor, components: Tensor, sha256: str) -> None:
+    def __init__(self, shape: tuple[int, ...], pool: int, mean: Tensor, components: Tensor) -> None:
+        """Of samples of that shape, averaged over `pool` values each way: mean [D], components [dim, D]."""
         super().__init__()
-        self.name, self.pool, self.sha256 = name, pool, sha256
-        self.dim = len(components)
+        self.shape, self.pool, self.dim = shape, pool, len(components)
+        kind = "pixels" if len(shape) == 3 else "values"
+        self.name = f"pca{self.dim}-{kind}" + (f"-pool{pool}" if pool > 1 else "")
+        self.sha256 = hash_tensors({"mean": mean, "components": components})
         self.mean: Tensor
         self.components: Tensor
         self.register_buffer("mean", mean)
@@ -168,19 +171,17 @@ class PCA(FeatureNetwork):
         kept = min(dim, len(mean), len(index) - 1)
         components = torch.linalg.eigh(cov).eigenvectors[:, -kept:].flip(1).T
         largest = components.gather(1, components.abs().argmax(1, keepdim=True))
-        tensors = {"mean": mean.float(), "components": (components * largest.sign()).float()}
-        name = f"pca{kept}-{'pixels' if reference.spec.is_image else 'values'}" + (f"-pool{pool}" if pool > 1 else "")
-        return cls(name, pool, tensors["mean"], tensors["components"], hash_tensors(tensors))
+        return cls(reference.spec.shape, pool, mean.float(), (components * largest.sign()).float())
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Tensor:
         """x [B, *shape] in [-1, 1] to features float32 [B, dim]."""
-        pooled = _pooled(x.to(self.mean.device), self.pool)
-        if pooled.shape[1] != len(self.mean):
+        if x.shape[1:] != self.shape:
             raise RequestError(
-                f"features {self.name}: expected {len(self.mean)} values per sample, found {pooled.shape[1]}; "
-                f"score samples of the reference's own shape"
+                f"features {self.name}: expected samples of shape {'×'.join(map(str, self.shape))}, "
+                f"found {'×'.join(map(str, x.shape[1:]))}; score samples of the reference's own shape"
             )
+        pooled = _pooled(x.to(self.mean.device), self.pool)
         return (pooled - self.mean) @ self.components.T
 
     @torch.inference_mode()

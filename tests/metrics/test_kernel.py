@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics.pairwise import polynomial_kernel
+from torch import Tensor
+
+from sparring.core.errors import RequestError
+from sparring.metrics.kernel import kid, mmd2
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_agrees_with_a_double_sum_over_another_kernel() -> None:
+    x, y = draw(0, 30, 5), draw(1, 20, 5) + 0.5
+    xx, yy, xy = (polynomial_kernel(a, b, degree=3, coef0=1) for a, b in ((x, x), (y, y), (x, y)))
+    expected = (
+        np.mean([xx[i, j] for i in range(30) for j in range(30) if i != j])
+        + np.mean([yy[i, j] for i in range(20) for j in range(20) if i != j])
+        - 2 * xy.mean()
+    )
+    assert mmd2(x, y) == pytest.approx(expected, rel=1e-5)
+
+
+def test_shift_by_one() -> None:
+    """N(0, 1) and N(1, 1) in one dimension: 22."""
+    found = kid(draw(0, 40_000, 1), draw(1, 40_000, 1) + 1, num_subsets=100, subset_size=400)
+    assert found.standard_error < 1
+    assert abs(found.value - 22) < 3 * found.standard_error
+
+
+def test_scale() -> None:
+    """N(0, I) and N(0, s²I): 3(1 − s²)²/d, .84375 for s = 2 and d = 32."""
+    found = kid(draw(0, 40_000, 32), draw(1, 40_000, 32) * 2, num_subsets=40)
+    assert found.standard_error < 0.03
+    assert abs(found.value - 0.84375) < 3 * found.standard_error
+
+
+@pytest.mark.parametrize("N", [40, 400])
+def test_unbiased_whatever_the_number_of_samples(N: int) -> None:
+    """Alike sets average to zero; with the diagonal kept, as in the biased statistic, they would not."""
+    found = torch.tensor([mmd2(draw(2 * i, N, 4), draw(2 * i + 1, N, 4)) for i in range(200)])
+    error = found.std().item() / 200**0.5
+    assert abs(found.mean().item()) < 3 * error
+    bias = 2 * (2.0**3) / N  # what each diagonal would add, at least: k(x, x) >= 1, 8 on a typical sample
+    assert error < bias / 3
+
+
+def test_the_standard_error_is_the_spread_of_the_estimate() -> None:
+    found = [kid(draw(3 * i, 400, 4), draw(3 * i + 1, 400, 4) + 0.3) for i in range(60)]
+    spread = np.std([f.value for f in found], ddof=1)
+    assert np.sqrt(np.mean([f.standard_error**2 for f in found])) == pytest.approx(spread, rel=0.35)
+
+
+def test_subsets_follow_the_seed_and_the_samples_there_are() -> None:
+    fake, real = draw(0, 500, 3), draw(1, 700, 3)
+    assert kid(fake, real, seed=1) == kid(fake, real, seed=1)
+    assert kid(fake, real, seed=1).value != kid(fake, real, seed=2).value
+    assert kid(fake, real)[2:] == (10, 50)
+    assert kid(fake, real, subset_size=20)[2:] == (10, 20)
+    assert kid(fake[:5], real)[2:] == (2, 2)
+    with pytest.raises(RequestError, match="at least 4 samples on each side, found 3"):
+        kid(fake[:3], real)
+
+
+def test_the_global_random_state_stays() -> None:
+    before = torch.get_rng_state()
+    kid(draw(0, 50, 3), draw(1, 50, 3))
+    assert torch.equal(torch.get_rng_state(), before)
