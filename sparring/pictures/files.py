@@ -1,33 +1,24 @@
-"""Files that are whole or absent: written beside their place under a temporary name, then renamed."""
+"""Pictures are whole or absent, and one that cannot be written is named."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 from sparring.core.errors import RequestError
+from sparring.core.files import write_atomically
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, making its folder where needed; whoever reads there sees the old file or the new one.
+    """Put `data` at `path` atomically, making its folder where needed.
 
     Raises `RequestError` naming the path when the place cannot be written or the disk is full; an older file at `path`
     is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # without it a crash can leave the new name on an empty file
-        temporary.replace(path)
+        write_atomically(path, data)
     except OSError as error:
         raise unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)  # after an interruption too
 
 
 def unwritable(path: Path, error: OSError) -> RequestError:
