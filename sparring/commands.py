@@ -202,9 +202,8 @@ def _run(trainer: Trainer, folder: RunFolder, request: Request) -> int:
     line.close()
     drawn = folder.draw()
     if not trainer.done:
-        print(
-            f"stopped at {count_text(trainer.clock.images)} images, state saved. To go on: sparring resume {folder.path}"
-        )
+        print(f"stopped at {count_text(trainer.clock.images)} images, state saved")
+        print(f"to go on: sparring resume {folder.path}")
         return 130
     model = folder.write_model(request)
     clock = trainer.clock

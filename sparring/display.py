@@ -116,3 +116,47 @@ def time_text(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class EpochBar:
+    """The beginner's bar, one for each epoch: `epoch 3/100: [####----] 41.00%  loss_g 0.689  loss_d 0.712`.
+
+    On a stream that is no terminal an epoch is one line.
+    """
+
+    WIDTH = 24
+
+    def __init__(self, first: int, epochs: int, num_samples: int, stream: TextIO | None = None) -> None:
+        self.first, self.epochs, self.num_samples = first, epochs, num_samples
+        self.stream = sys.stdout if stream is None else stream
+        self.live = self.stream.isatty()
+        self._epoch = first
+        self._last = ""
+
+    def show(self, event: Stepped) -> None:
+        """Redraws the bar; an epoch that ended since the last call is finished with a full one."""
+        epoch, images = divmod(event.clock.images, self.num_samples)
+        losses = f"loss_g {event.values.get('loss_g', 0):.3f}  loss_d {event.values.get('loss_d', 0):.3f}"
+        while self._epoch < epoch:
+            self._write(self._bar(self._epoch, 1.0, losses), end=True)
+            self._epoch += 1
+        if images:
+            self._write(self._bar(epoch, images / self.num_samples, losses), end=False)
+
+    def close(self) -> None:
+        """Ends the line that is being redrawn."""
+        if self.live and self._last:
+            self.stream.write("\n")
+
+    def _bar(self, epoch: int, share: float, losses: str) -> str:
+        full = round(share * self.WIDTH)
+        bar = "#" * full + "-" * (self.WIDTH - full)
+        return f"epoch {epoch - self.first + 1}/{self.epochs}: [{bar}] {100 * share:.2f}%  {losses}"
+
+    def _write(self, text: str, *, end: bool) -> None:
+        if self.live:
+            self.stream.write("\r" + text.ljust(len(self._last)) + ("\n" if end else ""))
+            self._last = "" if end else text
+        elif end:
+            self.stream.write(text + "\n")
+        self.stream.flush()

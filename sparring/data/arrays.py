@@ -94,7 +94,10 @@ def _array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
         raise RequestError(f"{name}: a header of {length} bytes is not one that numpy writes; save it again")
     header = head[8:] + file.read(length + width - 4)
     reader = npy.read_array_header_1_0 if width == 2 else npy.read_array_header_2_0
-    shape, fortran_order, dtype = reader(io.BytesIO(header))
+    try:
+        shape, fortran_order, dtype = reader(io.BytesIO(header))
+    except Exception as error:  # numpy parses the header as a Python literal: hostile text fails in any way
+        raise RequestError(f"{name}: its header is not one that numpy writes ({type(error).__name__})") from None
     if dtype.hasobject or dtype.kind not in "buif":
         raise RequestError(
             f"{name}: an array of type {dtype} is not read; expected numbers "

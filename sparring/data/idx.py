@@ -110,6 +110,8 @@ def load_idx(path: Path, split: str = "train") -> Resident:
             f"{printable(str(images))}: IDX array of shape {list(x.shape)}; expected images [N,H,W]: "
             "name the images file, its labels are found beside it"
         )
+    if x.ndim == 3:
+        x = x[..., None]
     y: NDArray[Any] | None = None
     if labels is not None:
         y = read_idx(labels)

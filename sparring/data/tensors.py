@@ -184,7 +184,7 @@ def _check_shape(x: Tensor, name: str, channels_first: bool) -> None:
         call = "permute" if channels_first else "transpose"
         mend = f"; x.{call}{order} puts the channels there" if shape[others_at] in (1, 3, 4) else ""
         raise RequestError(f"{name}: samples of shape {shape} have {shape[channels_at]} channels; {expected}{mend}")
-    if x.ndim == 3 and not channels_first and shape[2] in (1, 3, 4):
+    if x.ndim == 3 and not channels_first and shape[2] in (1, 3, 4) and min(shape[:2]) >= 8:
         raise RequestError(
             f"{name}: samples of shape {shape} look like one image [H,W,C]; expected many: {layout} "
             "(narrow grey images are given as [N,H,W,1])"

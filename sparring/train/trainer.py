@@ -145,11 +145,15 @@ class Trainer:
         """A new budget for the whole run, what is done included."""
         self.recipe = self.recipe.replace(train=self.recipe.train.replace(budget=budget))
         total, images = budget.images(len(self.source)), self.clock.images
+        if total is None and self.seconds >= budget.amount:
+            return
         if total is not None:
             self.plan.bend(images, min(1.0, images / total), max(images, total))
-        elif self.seconds < budget.amount:
+        else:
             pace = images / max(1e-9, self.seconds - self.scoring_seconds)
             self.plan.bend(images, self.seconds / budget.amount, images + round((budget.amount - self.seconds) * pace))
+        self.num_grids = int(self.recipe.train.grids * self.clock.progress**0.5) + min(1, images)
+        self.num_scores = int(self.recipe.scoring.times * self.clock.progress)
 
     def stop(self) -> None:
         """Asks the loop to save and end after the step in progress; safe to call from a signal handler."""
@@ -160,39 +164,33 @@ class Trainer:
 
         Raises `TrainingError` when a loss is no longer finite; what was saved before stays good.
         """
-        batch = self.recipe.train.batch
-        started, self._stop = time.perf_counter() - self.seconds, False
-        reported, saved, paused = self.seconds, self.seconds, 0.0
-        if self.step == 0 and self.recipe.train.grids:
+        train, scoring = self.recipe.train, self.recipe.scoring
+        self._stop = False
+        if self.step == 0 and train.grids:
             yield self.sample_grid()
-            started = time.perf_counter()
+        started = time.perf_counter() - self.seconds
+        saved, pace = self.seconds, Pace(self.step, self.seconds)
         while not (self.done or self._stop):
             self.take_step()
-            clock = self.clock
-            if (
-                clock.images // self.recipe.train.report_every
-                > (clock.images - batch) // self.recipe.train.report_every
-            ):
+            self.seconds = time.perf_counter() - started
+            if self.step % train.report_every == 0:
                 values = self.report.drain()
-                self.seconds = time.perf_counter() - started
-                rate = self.recipe.train.report_every / max(1e-9, self.seconds - reported - paused)
-                reported, paused = self.seconds, 0.0
-                _check_finite(values, clock)
+                _check_finite(values, self.clock)
                 self._replan()
-                clock = self.clock
-                yield Stepped(clock, values, rate)
-            event_started = time.perf_counter()
-            if self.recipe.train.grids * clock.progress**0.5 >= self.num_grids + 1:
+                rate = pace.read(self.step, time.perf_counter() - started) * train.batch
+                yield Stepped(self.clock, values, rate)
+            paused = time.perf_counter()
+            if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
                 yield self.sample_grid()
-            if self.judge is not None and self.recipe.scoring.times * clock.progress >= self.num_scores + 1:
+            if self.judge is not None and scoring.times * self.clock.progress >= self.num_scores + 1:
                 scored = self.score()
                 yield scored
                 if scored.best:
                     yield self.saved("best")
-            if time.perf_counter() - started - saved > self.recipe.train.save_seconds:
-                saved = time.perf_counter() - started
+            if self.seconds - saved > train.save_seconds:
+                saved = self.seconds
                 yield self.saved("time")
-            paused += time.perf_counter() - event_started
+            pace.pause(time.perf_counter() - paused)
         self.seconds = time.perf_counter() - started
         yield self.saved("end" if self.done else "stop")
 

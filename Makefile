@@ -1,0 +1,31 @@
+# The two commands: `make demo` and `make test`. Both make .venv first; nothing is installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: demo test lint install clean
+
+demo: $(VENV)/.installed
+	@rm -rf $(DEMO)
+	@$(BIN)/sparring train digits --out $(DEMO) --budget 60s
+	@echo "the film of the run: $(DEMO)/progress.gif"
+
+test: lint
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sparring needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -1,0 +1,223 @@
+"""The game from Python: a generator, a discriminator, and one object that trains them.
+
+It builds the same `Recipe` for the same `Trainer` as the command does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from sparring.core.errors import RequestError
+from sparring.core.game import Game, Prior
+from sparring.core.protocols import NetworkSpec, Source, SourceSpec
+from sparring.data.tensors import from_arrays
+from sparring.display import EpochBar
+from sparring.games.adversarial import Adversarial
+from sparring.games.penalties import R1
+from sparring.games.priors import Uniform
+from sparring.networks.given import GivenDiscriminator, GivenGenerator
+from sparring.pictures.curves import Panel, Series, curves
+from sparring.pictures.film import film
+from sparring.pictures.grid import sample_grid
+from sparring.recipes.automatic import settle
+from sparring.train.optimizers import SGD, Adam, Optimizer, Optimizers, RMSprop
+from sparring.train.player import Average
+from sparring.train.recipe import Recipe, Train
+from sparring.train.schedule import Budget, InverseDecay
+from sparring.train.trainer import GRID_COLUMNS, Sampled, Stepped, Trainer
+
+OptimizerName = Literal["momentum", "momentem", "sgd", "adam", "rmsprop"]
+
+
+class Arrays(SourceSpec):
+    """Data that was handed over in Python; a recipe keeps its hash, not the data."""
+
+    sha256: str
+
+    def load(self) -> Source:
+        raise RequestError("this run's data were arrays in Python: go on with it from Python, with the same arrays")
+
+
+class GAN:
+    """A generator and a discriminator that make each other better.
+
+    Args:
+        generator, discriminator: `Generator(layers=[...])` and `Discriminator(layers=[...])`, any other network spec,
+            or a `torch.nn.Module`: G(z) -> x in [-1, 1], D(x) -> logits.
+        lr: learning rate of both players.
+        optimizer: momentum (0.9), sgd, adam or rmsprop; or two specs in an `Optimizers`.
+        decay_rate: lr falls as lr / (1 + decay_rate · steps made), as in the first Keras.
+        prior: the law of the noise; 100 uniform numbers in [-1, 1) unless said otherwise.
+        game: what is played; the non-saturating game with R1 unless said otherwise. Without a penalty the
+            discriminator of such a game wins within ten epochs, and every noise gives the same image.
+
+    Raises `RequestError` (a `ValueError`) when something does not fit.
+    """
+
+    def __init__(
+        self,
+        generator: NetworkSpec | nn.Module,
+        discriminator: NetworkSpec | nn.Module,
+        lr: float = 0.01,
+        optimizer: OptimizerName | Optimizers = "momentum",
+        decay_rate: float = 0.0,
+        *,
+        prior: Prior | None = None,
+        game: Game | None = None,
+    ) -> None:
+        self.generator = GivenGenerator(generator) if isinstance(generator, nn.Module) else generator
+        self.discriminator = (
+            GivenDiscriminator(discriminator) if isinstance(discriminator, nn.Module) else discriminator
+        )
+        self.optimizers = _optimizers(optimizer, lr, decay_rate)
+        self.prior = Uniform(dim=100) if prior is None else prior
+        self.game = game
+        self.trainer: Trainer | None = None
+        self.history: dict[str, list[float]] = {}
+        """What was reported, by name, beside `images`: lists of one length, a value every 100 steps."""
+        self.frames: list[tuple[int, Image.Image]] = []
+        """The same noise through the run: (images seen, picture)."""
+
+    def train(
+        self,
+        X: NDArray[Any] | Tensor,
+        y: NDArray[Any] | Tensor | None = None,
+        epoch: int = 1,
+        k: int = 1,
+        mini_batch_size: int = 100,
+        *,
+        seed: int = 0,
+        verbose: bool = True,
+    ) -> GAN:
+        """Trains for `epoch` passes over X; called again, it goes on from where it stood.
+
+        X is float [N, D] or [N, H, W(, C)] in [-1, 1], or uint8 images; y int [N] makes the game conditional. Each of
+        the discriminator's k moves per move of the generator sees a new batch. Returns itself.
+        """
+        source = from_arrays(X, y)
+        batch = min(mini_batch_size, len(source))
+        if self.trainer is None:
+            self.trainer = self._start(source, k, batch, seed)
+            done = 0
+        else:
+            done = self.trainer.clock.images
+            self._continue(source, k, batch)
+        self.trainer.set_budget(Budget(amount=done + epoch * len(source), unit="images"))
+        bar = EpochBar(done // len(source), epoch, len(source)) if verbose else None
+        for event in self.trainer.run():
+            if isinstance(event, Stepped):
+                self._remember(event)
+                if bar:
+                    bar.show(event)
+            elif isinstance(event, Sampled):
+                picture = sample_grid(event.samples.x, GRID_COLUMNS, levels=source.spec.levels)
+                self.frames.append((event.clock.images, picture))
+        if bar:
+            bar.close()
+        return self
+
+    def generate(self, noise: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> NDArray[np.float32]:
+        """Samples float32 in [-1, 1] of the averaged generator, in the layout of the noise and of the data.
+
+        Noise [n, dim] gives rows [n, D] or images [n, H, W, C]; a column of noise for each sample, [dim, n], gives
+        columns [D, n]. (Noise [dim, dim] is taken as rows.) A conditional generator without y takes classes in turn.
+        """
+        trainer = self._trained()
+        z = torch.as_tensor(np.asarray(noise, dtype=np.float32))
+        dim, data = self.prior.dim, trainer.source.spec
+        columns = z.ndim == 2 and z.shape[1] != dim and z.shape[0] == dim
+        rows = z.T if columns else z
+        if rows.ndim != 2 or rows.shape[1] != dim:
+            raise RequestError(f"noise: expected shape [n, {dim}], or [{dim}, n] for columns, found {list(z.shape)}")
+        labels = torch.arange(len(rows)) % data.num_classes if data.num_classes else None
+        if y is not None and data.num_classes:
+            labels = torch.as_tensor(np.asarray(y)).long()
+        device = trainer.device
+        x = trainer.sample(rows.contiguous().to(device), None if labels is None else labels.to(device))
+        if data.is_image:
+            return np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
+        return np.ascontiguousarray((x.T if columns else x).numpy())
+
+    def curves(self, path: str | Path) -> None:
+        """Draws the losses over images seen as a PNG."""
+        self._trained()
+        seen = self.history["images"]
+        losses = [("discriminator", "loss_d", "#1f77b4"), ("generator", "loss_g", "#e6862d")]
+        beliefs = [("D(real)", "d_real", "#1f77b4"), ("D(fake)", "d_fake", "#e6862d")]
+        panels = [
+            Panel(title, tuple(Series(name, seen, self.history[key], color) for name, key, color in rows))
+            for title, rows in (("losses (not a measure of quality)", losses), ("what D believes", beliefs))
+        ]
+        curves(path, panels)
+
+    def film(self, path: str | Path) -> None:
+        """Writes the samples of one fixed noise through the run as a GIF."""
+        self._trained()
+        film([picture for _, picture in self.frames], [images for images, _ in self.frames], path)
+
+    def _start(self, source: Source, k: int, batch: int, seed: int) -> Trainer:
+        game = Adversarial(penalties=(R1(weight=0.1),)) if self.game is None else self.game
+        if isinstance(game, Adversarial):
+            game = game.replace(d_steps=k)
+        recipe = Recipe(
+            name="python",
+            source=Arrays(sha256=source.spec.sha256),
+            prior=self.prior,
+            generator=self.generator,
+            discriminator=self.discriminator,
+            game=game,
+            optimizers=self.optimizers,
+            train=Train(
+                budget=Budget(amount=1, unit="images"),
+                batch=batch,
+                seed=seed,
+                precision="float32",
+                report_every=100,
+                average=Average(),
+            ),
+        )
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return Trainer(settle(recipe, device).recipe, source, device)
+
+    def _continue(self, source: Source, k: int, batch: int) -> None:
+        before = self._trained()
+        game = before.recipe.game
+        if source.spec.replace(sha256="") != before.source.spec.replace(sha256=""):
+            raise RequestError(f"X: expected data like the first call's, {before.source.spec}, found {source.spec}")
+        if batch != before.recipe.train.batch or (isinstance(game, Adversarial) and k != game.d_steps):
+            raise RequestError("mini_batch_size and k: expected those of the first call, which the clock counts by")
+        after = Trainer(before.recipe, source, before.device)
+        after.load(*before.state())
+        self.trainer = after
+
+    def _remember(self, event: Stepped) -> None:
+        for name, value in {"images": float(event.clock.images), **event.values}.items():
+            self.history.setdefault(name, []).append(value)
+
+    def _trained(self) -> Trainer:
+        if self.trainer is None:
+            raise RequestError("this GAN has not been trained yet: call train first")
+        return self.trainer
+
+
+def _optimizers(optimizer: str | Optimizers, lr: float, decay_rate: float) -> Optimizers:
+    if isinstance(optimizer, Optimizers):
+        return optimizer
+    schedule = InverseDecay(rate=decay_rate)
+    made: dict[str, Optimizer] = {
+        "momentum": SGD(lr=lr, schedule=schedule, momentum=0.9),
+        "momentem": SGD(lr=lr, schedule=schedule, momentum=0.9),
+        "sgd": SGD(lr=lr, schedule=schedule, momentum=0.0),
+        "adam": Adam(lr=lr, schedule=schedule, betas=(0.5, 0.999)),
+        "rmsprop": RMSprop(lr=lr, schedule=schedule),
+    }
+    if optimizer not in made:
+        raise RequestError(f"optimizer {optimizer!r}: expected one of {', '.join(made)}, or an Optimizers")
+    return Optimizers(generator=made[optimizer], discriminator=made[optimizer])
