@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -35,7 +36,7 @@ def load_array(path: Path, split: str = "train") -> Resident:
     notes: list[str] = []
     try:
         x, y = _npz(path, name, split, notes) if path.suffix == ".npz" else (_npy(path, name, split), None)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, SyntaxError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError) as error:
         if isinstance(error, RequestError):
             raise
         reason = printable(str(error).split(". ")[0][:200])
@@ -92,7 +93,9 @@ def _array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
     length = int.from_bytes(head[8 : 8 + width], "little")
     if length > 10_000:
         raise RequestError(f"{name}: a header of {length} bytes is not one that numpy writes; save it again")
-    header = head[8:] + file.read(length + width - 4)
+    if len(head) < 12:
+        raise RequestError(f"{name}: ends within its header; save the array again")
+    header = head[8:] + file.read(max(0, length + width - 4))
     reader = npy.read_array_header_1_0 if width == 2 else npy.read_array_header_2_0
     try:
         shape, fortran_order, dtype = reader(io.BytesIO(header))

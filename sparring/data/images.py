@@ -11,6 +11,7 @@ import io
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import threading
 import time
@@ -488,6 +489,12 @@ def _in_order(work: _Decoder, items: Iterable[tuple[int, Read]]) -> Iterator[_Ou
             yield from waiting.popleft().result()
 
 
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, struct.error, UnicodeDecodeError),
+    NotImplementedError,  # a packing method or version that zipfile does not know
+)
+
+
 def load_images(
     path: Path,
     *,
@@ -512,7 +519,7 @@ def load_images(
             else:
                 listing = _list_tar(path)
             source = _load(listing, path, where, split, size, labels)
-        except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        except (OSError, EOFError, *_DAMAGED) as error:
             reason = printable(str(error))
             raise RequestError(
                 f"{where}: cannot be read ({reason}); expected a folder or one of {' '.join(ARCHIVE_SUFFIXES)}"

@@ -259,7 +259,7 @@ def _keep(source: Resident, path: Path) -> None:
 def _read_kept(path: Path) -> Resident | None:
     """What `_keep` wrote, or None if it is not there or not intact: the samples must have the hash they had."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             report: dict[str, Any] = json.loads(str(kept["report"]))
             source = from_arrays(kept["images"], kept["labels"], name="cifar10", class_names=tuple(report["classes"]))
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile):
