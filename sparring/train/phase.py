@@ -34,14 +34,12 @@ def play(
 
 @contextmanager
 def frozen(buffers: list[Tensor]) -> Iterator[None]:
-    """Within it, whatever writes to these tensors is undone at the end.
-
-    What was not written to is left alone, because a graph that is still to be used may hold on to it.
-    """
-    before = [(buffer.clone(), buffer._version) for buffer in buffers]
+    """Within it, whatever writes to these tensors is undone at the end."""
+    before = [buffer.clone() for buffer in buffers]
     try:
         yield
     finally:
-        for buffer, (value, version) in zip(buffers, before, strict=True):
-            if buffer._version != version:
-                buffer.copy_(value)
+        for buffer, value in zip(buffers, before, strict=True):
+            # Through .data, which autograd does not count as a change: a graph that is still to be used (the shared
+            # fake batch's) may hold on to a buffer that nobody wrote to, and gets its own value back.
+            buffer.data.copy_(value)

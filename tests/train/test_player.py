@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from sparring.core.errors import RequestError
+from sparring.train.optimizers import SGD, Adam, Optimizer, RMSprop
+from sparring.train.player import Average, Player
+from sparring.train.schedule import Clock, InverseDecay
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 1))
+    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def learn(player: Player, steps: int) -> None:
+    for _ in range(steps):
+        loss = player.net(torch.randn(5, 3, 4, 4)).square().mean()
+        player.optimizer.zero_grad()
+        loss.backward()
+        player.optimizer.step()
+
+
+def test_half_life_is_half() -> None:
+    average = Average(half_life=1000, ramp=1.0)
+    assert average.decay(images=5000, batch=1000) == pytest.approx(0.5)
+    assert average.decay(images=5000, batch=100) ** 10 == pytest.approx(0.5)
+    # Early on, half of the average comes from the last `ramp` share of what was seen.
+    assert Average(half_life=1000, ramp=0.1).decay(images=200, batch=20) == pytest.approx(0.5)
+    assert Average(half_life=0).decay(images=10, batch=1) == 0
+
+
+def test_the_average_follows_its_recurrence() -> None:
+    player = Player(net(), Adam(), Average(half_life=40, ramp=1.0))
+    assert player.average is not None
+    expected = {k: v.clone() for k, v in player.net.state_dict().items()}
+    for step in range(1, 6):
+        learn(player, 1)
+        player.update_average(step * 8, 8)
+        decay = 0.5 ** (8 / min(40, step * 8))
+        for name, value in player.net.state_dict().items():
+            if value.is_floating_point():
+                expected[name] = decay * expected[name] + (1 - decay) * value
+            else:
+                expected[name] = value.clone()
+    for name, value in player.average.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+
+
+@pytest.mark.parametrize("spec", [Adam(betas=(0.5, 0.9)), SGD(), RMSprop()], ids=lambda s: type(s).__name__)
+def test_the_fast_optimisers_equal_the_plain_ones(spec: Optimizer) -> None:
+    """Fused and foreach kernels against torch's one-parameter-at-a-time loop, on channels-last weights."""
+    fast = Player(net(), spec, None)
+    slow_net = copy.deepcopy(fast.net)
+    plain = spec.build(list(slow_net.parameters()))
+    for group in plain.param_groups:
+        group |= {"fused": False, "foreach": False}
+    for step in range(5):
+        x = torch.randn(5, 3, 4, 4)
+        for module, optimizer in ((fast.net, fast.optimizer), (slow_net, plain)):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            module(x).square().mean().backward()
+            optimizer.step()
+    for a, b in zip(fast.net.parameters(), slow_net.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", [Adam(), SGD(), RMSprop()], ids=lambda s: type(s).__name__)
+def test_a_loaded_state_goes_on_bit_by_bit(spec: Optimizer) -> None:
+    first = Player(net(), spec, Average())
+    learn(first, 3)
+    state = {k: v.clone().contiguous() for k, v in first.state().items()}
+    second = Player(net(), spec, Average())
+    second.load(state)
+    for player in (first, second):
+        torch.manual_seed(1)
+        learn(player, 3)
+    for name, value in first.state().items():
+        assert torch.equal(value, second.state()[name]), name
+
+
+def test_the_rate_follows_the_schedule() -> None:
+    player = Player(net(), SGD(lr=0.5, schedule=InverseDecay(rate=1.0)), None)
+    player.set_rate(Clock(3, 0, 0.0, 0.0))
+    assert player.optimizer.param_groups[0]["lr"] == 0.125
+
+
+def test_a_state_of_other_networks_is_refused_in_one_line() -> None:
+    player = Player(net(), SGD(), None)
+    state = player.state() | {"net.0.weight": torch.zeros(2, 2)}
+    with pytest.raises(RequestError, match="does not fit.*0.weight") as caught:
+        player.load(state)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"half_life": -1}, {"ramp": 0.0}, {"ramp": 1.5}])
+def test_averages_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(RequestError, match="average"):
+        Average(**wrong)  # type: ignore[arg-type]

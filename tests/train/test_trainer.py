@@ -1,0 +1,270 @@
+"""The loop: what one step does, that resume is exact, and that looking on changes nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from sparring.core.errors import TrainingError
+from sparring.core.protocols import Batch
+from sparring.data.tensors import Resident
+from sparring.games.adversarial import Adversarial
+from sparring.games.penalties import R1
+from sparring.layers import Activation, BatchNormalization, Dense, Dropout
+from sparring.networks.layered import Discriminator, Generator
+from sparring.train.optimizers import SGD, Optimizers
+from sparring.train.recipe import Recipe, Scoring
+from sparring.train.schedule import Budget, InverseDecay
+from sparring.train.trainer import Event, Sampled, Saved, Scored, Stepped, Trainer
+
+Make = Callable[..., Trainer]
+
+
+class FakeScore(NamedTuple):
+    values: dict[str, float]
+    provenance: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+class FakeJudge:
+    """Takes samples and global random numbers, and gives the scores it was told to."""
+
+    better = {"fid": "lower"}  # noqa: RUF012
+
+    def __init__(self, *values: float, seconds: float = 0.0) -> None:
+        self.values, self.seconds, self.calls = list(values), seconds, 0
+
+    def score(self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str) -> FakeScore:
+        sample(0, num_samples)
+        torch.rand(7)
+        time.sleep(self.seconds)
+        value = self.values[min(self.calls, len(self.values) - 1)]
+        self.calls += 1
+        return FakeScore({"fid": value}, {}, ())
+
+
+def final(trainer: Trainer) -> dict[str, Tensor]:
+    for _ in trainer.run():
+        pass
+    return {name: tensor.clone() for name, tensor in trainer.state()[0].items()}
+
+
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+def changed(recipe: Recipe, what: str) -> Recipe:
+    if what == "ratio":
+        game = Adversarial(penalties=(R1(every=4),), d_steps=3, g_steps=2)
+        return recipe.replace(game=game)
+    if what == "bfloat16":
+        return recipe.replace(train=recipe.train.replace(precision="bfloat16"))
+    if what == "layered":
+        sgd = SGD(lr=0.01, schedule=InverseDecay(rate=0.01))
+        generator = Generator(layers=[Dense(16), BatchNormalization(), Activation("relu"), Dense(64), Activation("tanh")])
+        discriminator = Discriminator(layers=[Dense(16), Activation("relu"), Dropout(0.5), BatchNormalization(), Dense(1)])
+        return recipe.replace(
+            generator=generator,
+            discriminator=discriminator,
+            game=Adversarial(),
+            optimizers=Optimizers(generator=sgd, discriminator=sgd),
+        )
+    return recipe
+
+
+@pytest.mark.parametrize("what", ["plain", "ratio", "bfloat16", "layered"])
+@pytest.mark.parametrize("stop_at", [1, 7, 13])
+def test_n_steps_and_resume_equal_2n_bit_by_bit(make_cut: Any, recipe: Recipe, what: str, stop_at: int) -> None:
+    recipe = changed(recipe, what)
+    whole, whole_log = make_cut(recipe, None)
+    parts, parts_log = make_cut(recipe, stop_at)
+    assert_same(whole, parts)
+    assert whole_log == parts_log
+    assert len(whole_log) == 24 // recipe.train.report_every
+
+
+@pytest.fixture
+def make_cut(trainer: Make) -> Callable[[Recipe, int | None], tuple[dict[str, Tensor], list[dict[str, float]]]]:
+    """Plays a recipe to its end, through a stop, a stored state and a new trainer if a step is given."""
+
+    def play(recipe: Recipe, stop_at: int | None) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+        log: list[dict[str, float]] = []
+        first = trainer(recipe)
+        if stop_at is not None:
+            steps = iter(range(stop_at - 1, -1, -1))
+            original = first.take_step
+
+            def step() -> None:
+                original()
+                if next(steps) == 0:
+                    first.stop()
+
+            first.take_step = step  # type: ignore[method-assign]
+        events = [e for e in first.run() if keep(e, log)]
+        if stop_at is not None:
+            saved = events[-1]
+            assert isinstance(saved, Saved)
+            assert saved.why == "stop"
+            assert saved.clock.step == stop_at
+            tensors = {k: v.clone().contiguous() for k, v in saved.tensors.items()}
+            torch.manual_seed(99)
+            second = trainer(recipe)
+            second.load(tensors, saved.meta)
+            for event in second.run():
+                keep(event, log)
+            first = second
+        assert first.done
+        return {k: v.clone() for k, v in first.state()[0].items()}, log
+
+    def keep(event: Event, log: list[dict[str, float]]) -> bool:
+        if isinstance(event, Stepped):
+            log.append({"images": event.clock.images, "progress": event.clock.progress} | event.values)
+        return True
+
+    return play
+
+
+def test_runs_repeat_and_seeds_differ(trainer: Make, recipe: Recipe) -> None:
+    one = final(trainer())
+    torch.manual_seed(5)
+    assert_same(one, final(trainer()))
+    other = final(trainer(recipe.replace(train=recipe.train.replace(seed=1))))
+    assert not torch.equal(one["generator.net.dense.weight"], other["generator.net.dense.weight"])
+
+
+def test_scoring_and_sampling_leave_training_bitwise_the_same(trainer: Make, recipe: Recipe) -> None:
+    watched = recipe.replace(scoring=Scoring(times=6, samples=20), train=recipe.train.replace(grids=9))
+    unwatched = recipe.replace(train=recipe.train.replace(grids=0))
+    assert_same(final(trainer(watched, judge=FakeJudge(3, 2, 1))), final(trainer(unwatched)))
+
+
+def test_one_step_equals_the_game_written_out(trainer: Make, source: Resident, recipe: Recipe) -> None:
+    """A step of the trainer against the same step in plain torch: separate forwards, no sharing, plain optimisers."""
+    fast, slow = trainer(), trainer()
+    real = source.take(fast.order.indices(0, 8))
+    g, d = slow.nets["generator"], slow.nets["discriminator"]
+    z = slow._noise("noise", 8, 0, 0)
+    rate = recipe.optimizers.generator.lr
+    adams = {n: torch.optim.Adam(net.parameters(), lr=rate, betas=(0.0, 0.99), fused=False) for n, net in slow.nets.items()}
+
+    with torch.no_grad():
+        fake = g(z, real.y)
+    x = real.x.clone().requires_grad_()
+    real_logits, fake_logits = d(x, real.y), d(fake, real.y)
+    loss_d = (torch.log1p(torch.exp(-real_logits)) + torch.log1p(torch.exp(fake_logits))).mean()
+    (slope,) = torch.autograd.grad(real_logits.sum(), x, create_graph=True)
+    (loss_d + 3 * 0.5 * slope.square().sum((1, 2, 3)).mean()).backward()
+    adams["discriminator"].step()
+    for parameter in d.parameters():
+        parameter.requires_grad_(False)
+    loss_g = torch.log1p(torch.exp(-d(g(z, real.y), real.y))).mean()
+    loss_g.backward()
+    adams["generator"].step()
+
+    fast.take_step()
+    for name, net in fast.nets.items():
+        for (key, a), b in zip(net.named_parameters(), slow.nets[name].parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=f"{name}.{key}")
+    assert fast.report.drain()["loss_d"] == pytest.approx(loss_d.item(), rel=1e-5)
+
+
+def test_the_discriminator_is_frozen_in_the_generator_s_turn(trainer: Make, recipe: Recipe) -> None:
+    """Weights, running statistics and gradients of the other player are as they were."""
+    playing = trainer(changed(recipe, "layered"))
+    states: dict[str, dict[str, Tensor]] = {}
+
+    def snapshot() -> dict[str, Tensor]:
+        return {f"{n}.{k}": v.clone() for n, net in playing.nets.items() for k, v in net.state_dict().items()}
+
+    for phase in playing.phases:
+        player = playing.players[phase.player]
+        original = player.optimizer.step
+
+        def step(*a: Any, name: str = phase.player, original: Any = original) -> None:
+            original(*a)
+            states[name] = snapshot()
+
+        player.optimizer.step = step  # type: ignore[method-assign, assignment]
+    playing.take_step()
+    after = snapshot()
+    # What the discriminator was after its own turn is what it is at the end, and the generator's turn moved only it.
+    own = states["discriminator"]
+    assert [k for k in after if k.startswith("discriminator") and not torch.equal(after[k], own[k])] == []
+    assert [k for k in after if k.startswith("generator") and not torch.equal(after[k], own[k])] != []
+
+
+def test_k_fresh_batches_for_each_move_of_the_generator(trainer: Make, recipe: Recipe) -> None:
+    playing = trainer(recipe.replace(game=Adversarial(d_steps=3)))
+    asked: list[list[int]] = []
+    original = playing.source.take
+
+    def take(index: Tensor) -> Batch:
+        asked.append(index.tolist())
+        return original(index)
+
+    playing.source.take = take  # type: ignore[method-assign]
+    before = playing.nets["generator"].dense.weight.clone()  # type: ignore[union-attr, operator]
+    moves = []
+    for _ in range(6):
+        playing.take_step()
+        now = playing.nets["generator"].dense.weight.detach()  # type: ignore[union-attr]
+        moves.append(not torch.equal(now, before))  # type: ignore[arg-type]
+        before = now.clone()  # type: ignore[operator]
+    assert moves == [False, False, True, False, False, True]
+    flat = [i for batch in asked for i in batch]
+    assert len(set(flat)) == len(flat) == 48  # nothing is shown twice within an epoch
+
+
+def test_events_in_order_and_best_by_score(trainer: Make, recipe: Recipe) -> None:
+    playing = trainer(recipe.replace(scoring=Scoring(times=4, samples=20)), judge=FakeJudge(5, 3, 4, 2))
+    events = list(playing.run())
+    scored = [e for e in events if isinstance(e, Scored)]
+    assert [e.best for e in scored] == [True, True, False, True]
+    assert [e.why for e in events if isinstance(e, Saved)] == ["best", "best", "best", "end"]
+    assert [e.clock.images for e in scored] == [48, 96, 144, 192]
+    grids = [e for e in events if isinstance(e, Sampled)]
+    assert [e.clock.images for e in grids] == [0, 24, 88, 192]  # progress (k / 3)², early pictures are closer
+    assert all(e.samples.x.shape == (24, 1, 8, 8) and e.samples.y is not None for e in grids)
+    assert math.isclose(playing.clock.epoch, 192 / 50)
+
+
+def test_a_budget_in_seconds_is_kept_scoring_included(trainer: Make, recipe: Recipe) -> None:
+    budget = Budget(amount=3.0)
+    timed = recipe.replace(train=recipe.train.replace(budget=budget, grids=3), scoring=Scoring(times=4, samples=20))
+    playing = trainer(timed, judge=FakeJudge(1, seconds=0.15))
+    started = time.perf_counter()
+    events = list(playing.run())
+    assert time.perf_counter() - started == pytest.approx(3.0, rel=0.25)
+    assert playing.clock.progress == 1.0
+    assert sum(isinstance(e, Scored) for e in events) == 4
+    # The plan that it bent to is written down and replays to the same end.
+    replay = [tuple(knot) for knot in playing.state()[1]["plan"]]
+    assert replay[-1] == (playing.plan.total, 1.0)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(trainer: Make) -> None:
+    playing = trainer()
+    with torch.no_grad():
+        playing.nets["discriminator"].head.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    with pytest.raises(TrainingError, match="loss_d.*no longer finite"):
+        list(playing.run())
+
+
+def test_a_new_budget_goes_on_with_pictures_and_scores(trainer: Make, recipe: Recipe) -> None:
+    playing = trainer(recipe.replace(scoring=Scoring(times=4, samples=20)), judge=FakeJudge(1))
+    list(playing.run())
+    playing.set_budget(Budget(amount=8 * 48, unit="images"))
+    assert playing.clock.progress == 0.5
+    events: Iterator[Event] = playing.run()
+    kinds = [type(e).__name__ for e in events]
+    assert kinds.count("Scored") == 2
+    assert kinds.count("Sampled") == 1
+    assert playing.done
