@@ -1,6 +1,6 @@
 """Trains the digit classifiers whose features the scores of MNIST and of scikit-learn's digits are measured in.
 
-    SPARRING_DATA=<folder with mnist/> python bench/train_features.py [digits28|digits8] [--out FOLDER] [--seed N]
+    python bench/train_features.py [digits28|digits8] [--out FOLDER] [--seed N]
 
 Shifts, turns and sizes of the training images keep the features from hanging on single pixels. No noise is added: a
 judge trained to look through noise would not see it in samples either. The weights of an exponential average are
@@ -11,53 +11,30 @@ same weights.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
-import os
 import time
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import safetensors.torch
-import sklearn.datasets
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sparring.data.open import Data
 from sparring.metrics.features import Digits8, Digits28
 
 WEIGHTS = Path(__file__).parents[1] / "sparring" / "metrics" / "weights"
-HELD_OUT = 360  # the last of scikit-learn's 1,797 digits, not a random fifth: neighbours in the file share a writer
 
 
-def mnist() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Train images [60000, 1, 28, 28] in [-1, 1] and labels, then the 10,000 test ones."""
-    folder = Path(os.environ["SPARRING_DATA"]) / "mnist"
-
-    def images(name: str) -> Tensor:
-        raw = np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=16)
-        return torch.from_numpy(raw.reshape(-1, 1, 28, 28).copy()).float() / 127.5 - 1
-
-    def labels(name: str) -> Tensor:
-        raw = np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=8)
-        return torch.from_numpy(raw.astype(np.int64))
-
-    return (
-        images("train-images-idx3-ubyte.gz"),
-        labels("train-labels-idx1-ubyte.gz"),
-        images("t10k-images-idx3-ubyte.gz"),
-        labels("t10k-labels-idx1-ubyte.gz"),
-    )
-
-
-def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The first 1,437 images [N, 1, 8, 8] in [-1, 1] and labels, then the last 360."""
-    found = sklearn.datasets.load_digits()
-    x = torch.from_numpy(found.images).float()[:, None] / 8 - 1
-    y = torch.from_numpy(found.target).long()
-    return x[:-HELD_OUT], y[:-HELD_OUT], x[-HELD_OUT:], y[-HELD_OUT:]
+def read(name: str, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
+    """A whole split: x [N, 1, H, W] in [-1, 1] and labels [N]."""
+    source = Data(source=name, split=split).load()
+    x, y = source.take(torch.arange(len(source)))
+    assert y is not None
+    return x, y
 
 
 def augment(x: Tensor, degrees: float, shift: float, scale: float, generator: torch.Generator) -> Tensor:
@@ -73,8 +50,10 @@ def augment(x: Tensor, degrees: float, shift: float, scale: float, generator: to
     return F.grid_sample(x + 1, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False) - 1
 
 
-def fold(net: nn.ModuleDict) -> dict[str, Tensor]:
-    """The trained network's weights with each batch norm folded into the convolution before it, as float16."""
+@torch.inference_mode()
+def fold(net: nn.ModuleDict, x: Tensor) -> dict[str, Tensor]:
+    """The trained network's weights as float16, each batch norm folded into the convolution before it, and the features
+    scaled to a mean square of 1 over the training images x, where a kernel's powers 1, 2 and 3 weigh alike."""
     body: list[nn.Module] = []
     for layer in net.eval()["body"]:
         if isinstance(layer, nn.BatchNorm2d):
@@ -82,7 +61,12 @@ def fold(net: nn.ModuleDict) -> dict[str, Tensor]:
         else:
             body.append(layer)
     folded = nn.ModuleDict({"body": nn.Sequential(*body), "head": net["head"]})
-    return {key: value.detach().half().contiguous() for key, value in folded.state_dict().items()}
+    size = torch.cat([folded["body"](part).square().mean(1) for part in x.split(1000)]).mean().sqrt()
+    last = folded["body"][-2]
+    last.weight /= size
+    last.bias /= size
+    folded["head"].weight *= size
+    return {key: value.half().contiguous() for key, value in folded.state_dict().items()}
 
 
 @torch.inference_mode()
@@ -95,9 +79,11 @@ def accuracy(net: Digits28 | Digits8, tensors: dict[str, Tensor], x: Tensor, y: 
 
 
 def train(network: type[Digits28] | type[Digits8], out: Path, seed: int) -> None:
-    mnist_size = network is Digits28
-    x, y, test_x, test_y = mnist() if mnist_size else digits()
-    epochs, batch, shift = (16, 256, 2 / 28) if mnist_size else (300, 64, 0.7 / 8)
+    if network is Digits28:
+        name, epochs, batch, shift, smoothing = "mnist", 16, 256, 2 / 28, 0.0
+    else:
+        name, epochs, batch, shift, smoothing = "digits", 300, 64, 0.7 / 8, 0.02
+    (x, y), (test_x, test_y) = read(name, "train"), read(name, "test")
     torch.manual_seed(seed)  # the initial weights and the dropout
     generator = torch.Generator().manual_seed(seed)
     net = network.architecture(train=True).to(memory_format=torch.channels_last)
@@ -113,22 +99,22 @@ def train(network: type[Digits28] | type[Digits8], out: Path, seed: int) -> None
         total = 0.0
         for index in torch.randperm(len(x), generator=generator)[: len(x) // batch * batch].view(-1, batch):
             features = net["body"](augment(x[index], 10, shift, 0.12, generator))
-            loss = F.cross_entropy(net["head"](F.dropout(features, 0.3)), y[index])
+            loss = F.cross_entropy(net["head"](F.dropout(features, 0.3)), y[index], label_smoothing=smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             average.update_parameters(net)
             total += loss.item()
-        if mnist_size or (epoch + 1) % 50 == 0:
+        if (epoch + 1) % (epochs // 6) == 0:
             print(f"{network.name} epoch {epoch + 1}/{epochs}  loss {total / (len(x) // batch):.4f}", flush=True)
-    tensors = fold(average.module)
+    tensors = fold(average.module, x)
     score = accuracy(network, tensors, test_x, test_y)
     about = {
         "network": network.name,
-        "trained_on": "MNIST train, 60,000 images" if mnist_size else "scikit-learn digits, the first 1,437",
+        "trained_on": f"{name} train, {len(x)} images",
         "accuracy": f"{score:.4f}",
-        "accuracy_on": "MNIST test, 10,000 images" if mnist_size else f"scikit-learn digits, the last {HELD_OUT}",
+        "accuracy_on": f"{name} test, {len(test_x)} images",
         "script": "bench/train_features.py",
         "seed": str(seed),
         "epochs": str(epochs),

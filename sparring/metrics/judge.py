@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import pooch
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -23,6 +21,7 @@ from torch import Tensor
 
 from sparring import __version__
 from sparring.core.errors import RequestError
+from sparring.core.files import write_atomically
 from sparring.core.protocols import Batch, Source
 from sparring.core.spec import Spec
 from sparring.metrics.features import FeatureNetwork, choose, hash_tensors, load
@@ -285,7 +284,12 @@ def _as_stored(x: Tensor, levels: int) -> Tensor:
 
 def cache_folder() -> Path:
     """Where reference measurements are kept: `$SPARRING_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("SPARRING_CACHE") or pooch.os_cache("sparring"))
+    chosen = os.environ.get("SPARRING_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch  # only here: not needed where the folder is given
+
+    return Path(pooch.os_cache("sparring"))
 
 
 def measured_reference(network: FeatureNetwork, reference: Source, chunk: int = 1000) -> Measured:
@@ -318,15 +322,7 @@ def _write(path: Path, real: Measured) -> None:
     }
     digest = torch.frombuffer(bytearray.fromhex(hash_tensors(tensors)), dtype=torch.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        partial = Path(file.name)
-        try:
-            file.write(safetensors.torch.save(tensors | {"sha256": digest}))
-            file.close()
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    write_atomically(path, safetensors.torch.save(tensors | {"sha256": digest}))
 
 
 def _read(path: Path, network: FeatureNetwork, count: int) -> Measured | None:

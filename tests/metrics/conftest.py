@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sparring.core.protocols import Batch, DataSpec
+from sparring.data.open import Data
 
 
 class Held:
@@ -47,30 +48,23 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+def whole(name: str, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
+    source = Data(source=name, split=split).load()
+    x, y = source.take(torch.arange(len(source)))
+    assert y is not None
+    return x, y
+
+
 @pytest.fixture(scope="session")
 def digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's 1,797 digits: x [1797, 1, 8, 8] in [-1, 1] and labels."""
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    return torch.from_numpy(found.images).float()[:, None] / 8 - 1, torch.from_numpy(found.target).long()
+    """scikit-learn's 1,500 digits for training and then the 297 for testing: x [1797, 1, 8, 8] and labels."""
+    (x, y), (test_x, test_y) = whole("digits", "train"), whole("digits", "test")
+    return torch.cat([x, test_x]), torch.cat([y, test_y])
 
 
-@pytest.fixture(scope="session")
-def mnist() -> Callable[[str], tuple[Tensor, Tensor]]:
-    """Reads a split of real MNIST ('train' or 't10k'): uint8 [N, 28, 28] as x [N, 1, 28, 28] in [-1, 1], and labels."""
-    import gzip
-
-    folder = Path(os.environ.get("SPARRING_DATA", "")) / "mnist"
-    if not (folder / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip("real MNIST is not under $SPARRING_DATA")
-
-    def read(split: str) -> tuple[Tensor, Tensor]:
-        images, labels = (
-            np.frombuffer(gzip.decompress((folder / f"{split}-{name}-ubyte.gz").read_bytes()), np.uint8, offset=offset)
-            for name, offset in (("images-idx3", 16), ("labels-idx1", 8))
-        )
-        x = torch.from_numpy(images.reshape(-1, 1, 28, 28).copy()).float() / 127.5 - 1
-        return x, torch.from_numpy(labels.astype(np.int64))
-
-    return read
+@pytest.fixture
+def mnist(cache: Path) -> Callable[[Literal["train", "test"]], tuple[Tensor, Tensor]]:
+    """Reads a split of real MNIST: x [N, 1, 28, 28] in [-1, 1] and labels."""
+    if not (Path(os.environ.get("SPARRING_DATA", "")) / "mnist").exists():
+        pytest.skip("$SPARRING_DATA has no mnist/")
+    return lambda split: whole("mnist", split)
