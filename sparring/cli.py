@@ -20,7 +20,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
-            options = [option for action in self._actions for option in action.option_strings]
+            # An option that a verb does not know comes back to the main parser.
+            parsers = [self, *(p for a in self._actions if isinstance(a.choices, dict) for p in a.choices.values())]
+            options = {option for p in parsers for action in p._actions for option in action.option_strings}
             message += f"; {nearest(unknown.split()[0].split('=')[0], options)}"
         sys.stderr.write(f"{self.prog}: {message} (see {self.prog} --help)\n")
         sys.exit(BAD_REQUEST)

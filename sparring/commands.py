@@ -60,7 +60,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"  {reason}")
     trainer = Trainer(recipe, source, device, _judge(recipe, source, device))
     print(f"  {_sizes(trainer)}")
-    return _run(trainer, folder, request)
+    return _run(trainer, folder)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -90,7 +90,7 @@ def resume(options: argparse.Namespace) -> int:
     folder = RunFolder.write_request(path, request, data)
     folder.rewind(meta["images"])
     print(f"{path}: goes on at {count_text(meta['images'])} images")
-    return _run(trainer, folder, request)
+    return _run(trainer, folder)
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -193,7 +193,7 @@ def doctor(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(trainer: Trainer, folder: RunFolder, request: Request) -> int:
+def _run(trainer: Trainer, folder: RunFolder) -> int:
     """Plays a trainer out with a progress line, draws the pictures, and says what came of it."""
     line = ProgressLine()
     with _signals(trainer):
@@ -205,7 +205,7 @@ def _run(trainer: Trainer, folder: RunFolder, request: Request) -> int:
         print(f"stopped at {count_text(trainer.clock.images)} images, state saved")
         print(f"to go on: sparring resume {folder.path}")
         return 130
-    model = folder.write_model(request)
+    model = folder.write_model()
     clock = trainer.clock
     print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
     scores = [row for row in read_rows(folder.path / "scores.jsonl") if row["best"]]

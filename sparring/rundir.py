@@ -43,8 +43,8 @@ class Request(NamedTuple):
 class RunFolder:
     """One run's folder, open for writing."""
 
-    def __init__(self, path: Path, data: DataSpec) -> None:
-        self.path, self.data = path, data
+    def __init__(self, path: Path, request: Request, data: DataSpec) -> None:
+        self.path, self.request, self.data = path, request, data
         self.recipe_hash = hashlib.sha256((path / "recipe.json").read_bytes()).hexdigest()[:16]
 
     @classmethod
@@ -79,7 +79,7 @@ class RunFolder:
                 "environment": request.environment,
             },
         )
-        return cls(path, data)
+        return cls(path, request, data)
 
     def record(self, events: Iterator[Event]) -> Iterator[Event]:
         """Passes events on, each after it has been stored."""
@@ -121,7 +121,7 @@ class RunFolder:
             drawn.append(self.path / "progress.gif")
         return drawn
 
-    def write_model(self, request: Request) -> Path:
+    def write_model(self) -> Path:
         """Writes `model/` from the best checkpoint: weights, what they need to be used, and a card."""
         path = find_checkpoint(self.path, "best")
         tensors, meta = load_checkpoint(path)
@@ -135,8 +135,8 @@ class RunFolder:
             "weights": "exponential moving average",
             "images": meta["images"],
             "data": to_json(self.data),
-            "prior": to_json(request.recipe.prior),
-            "generator": to_json(request.recipe.generator),
+            "prior": to_json(self.request.recipe.prior),
+            "generator": to_json(self.request.recipe.generator),
             "scores": scores[-1] if scores else None,
         }
         write_atomically(folder / "generator.safetensors", save(weights))
@@ -162,7 +162,13 @@ class RunFolder:
         prune(folder, {read_json(best)["checkpoint"]} if best.exists() else set())
 
     def _info(self, images: int | None = None) -> dict[str, str]:
-        info = {"sparring": __version__, "data": self.data.name, "recipe_sha256": self.recipe_hash, "weights": "ema"}
+        info = {
+            "sparring": __version__,
+            "data": self.data.name,
+            "seed": str(self.request.recipe.train.seed),
+            "recipe_sha256": self.recipe_hash,
+            "weights": "ema",
+        }
         return info | ({} if images is None else {"images": str(images)})
 
 

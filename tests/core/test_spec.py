@@ -81,7 +81,16 @@ def test_with_path_refuses_with_the_nearest(path: str, text: str, message: str) 
 
 @pytest.mark.parametrize(
     "name",
-    ["os:system", "builtins:exec", "sparring.core.spec:to_json", "sparring.core.spec:json", "sparring.:x", "x", 7, None],
+    [
+        "os:system",
+        "builtins:exec",
+        "sparring.core.spec:to_json",
+        "sparring.core.spec:json",
+        "sparring.:x",
+        "x",
+        7,
+        None,
+    ],
 )
 def test_only_our_specs_can_be_named(name: object) -> None:
     with pytest.raises(RequestError):
@@ -106,9 +115,9 @@ def test_trusted_modules_may_define_specs() -> None:
 
 def test_unknown_and_missing_fields_are_named() -> None:
     good = to_json(DataSpec(name="a", shape=(2,)))
-    with pytest.raises(RequestError, match="no field 'shap'.*did you mean 'shape'"):
+    with pytest.raises(RequestError, match=r"no field 'shap'.*did you mean 'shape'"):
         from_json(good | {"shap": [1]})
-    with pytest.raises(RequestError, match="missing.*'shape'"):
+    with pytest.raises(RequestError, match=r"missing.*'shape'"):
         from_json({k: v for k, v in good.items() if k != "shape"})
 
 

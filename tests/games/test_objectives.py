@@ -19,7 +19,9 @@ def grid_densities(mu: float) -> tuple[Tensor, Tensor, Tensor, float]:
     return x, normal.log_prob(x).exp(), normal.log_prob(x - mu).exp(), 24 / 24_000
 
 
-@pytest.mark.parametrize(("mu", "value"), [(0.5, -1.325672), (1.0, -1.163451), (2.0, -0.712633), (0.0, -2 * math.log(2))])
+@pytest.mark.parametrize(
+    ("mu", "value"), [(0.5, -1.325672), (1.0, -1.163451), (2.0, -0.712633), (0.0, -2 * math.log(2))]
+)
 @pytest.mark.parametrize("objective", ALL)
 def test_value_at_the_optimal_discriminator(objective: Objective, mu: float, value: float) -> None:
     """V(G, D*) = 2 JSD - 2 ln 2 for p = N(0, 1), q = N(mu, 1), where D*'s logit is mu²/2 - mu x."""

@@ -94,7 +94,7 @@ def test_the_rate_follows_the_schedule() -> None:
 def test_a_state_of_other_networks_is_refused_in_one_line() -> None:
     player = Player(net(), SGD(), None)
     state = player.state() | {"net.0.weight": torch.zeros(2, 2)}
-    with pytest.raises(RequestError, match="does not fit.*0.weight") as caught:
+    with pytest.raises(RequestError, match=r"does not fit.*0.weight") as caught:
         player.load(state)
     assert "\n" not in str(caught.value)
 

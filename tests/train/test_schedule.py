@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -65,7 +66,7 @@ def test_progress_never_falls_and_ends_at_one(bends: list[tuple[int, int]], time
         plan.bend(images, plan.progress(images), images + left)
         seen.append((images, plan.progress(images)))
     values = [plan.progress(i) for i in range(0, images + 1001, 7)]
-    assert all(0 <= a <= b <= 1 for a, b in zip(values, values[1:], strict=False))
+    assert all(0 <= a <= b <= 1 for a, b in itertools.pairwise(values))
     assert plan.progress(plan.total or 0) == 1.0
     # What has happened does not change.
     assert all(plan.progress(i) == pytest.approx(p) for i, p in seen if i < images)

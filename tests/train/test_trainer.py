@@ -69,8 +69,12 @@ def changed(recipe: Recipe, what: str) -> Recipe:
         return recipe.replace(train=recipe.train.replace(precision="bfloat16"))
     if what == "layered":
         sgd = SGD(lr=0.01, schedule=InverseDecay(rate=0.01))
-        generator = Generator(layers=[Dense(16), BatchNormalization(), Activation("relu"), Dense(64), Activation("tanh")])
-        discriminator = Discriminator(layers=[Dense(16), Activation("relu"), Dropout(0.5), BatchNormalization(), Dense(1)])
+        generator = Generator(
+            layers=[Dense(16), BatchNormalization(), Activation("relu"), Dense(64), Activation("tanh")]
+        )
+        discriminator = Discriminator(
+            layers=[Dense(16), Activation("relu"), Dropout(0.5), BatchNormalization(), Dense(1)]
+        )
         return recipe.replace(
             generator=generator,
             discriminator=discriminator,
@@ -153,7 +157,9 @@ def test_one_step_equals_the_game_written_out(trainer: Make, source: Resident, r
     g, d = slow.nets["generator"], slow.nets["discriminator"]
     z = slow._noise("noise", 8, 0, 0)
     rate = recipe.optimizers.generator.lr
-    adams = {n: torch.optim.Adam(net.parameters(), lr=rate, betas=(0.0, 0.99), fused=False) for n, net in slow.nets.items()}
+    adams = {
+        n: torch.optim.Adam(net.parameters(), lr=rate, betas=(0.0, 0.99), fused=False) for n, net in slow.nets.items()
+    }
 
     with torch.no_grad():
         fake = g(z, real.y)
@@ -254,7 +260,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(trainer: Make) -> None:
     playing = trainer()
     with torch.no_grad():
         playing.nets["discriminator"].head.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
-    with pytest.raises(TrainingError, match="loss_d.*no longer finite"):
+    with pytest.raises(TrainingError, match=r"loss_d.*no longer finite"):
         list(playing.run())
 
 
