@@ -467,7 +467,7 @@ class _Decoder:
 
 
 def _in_order(work: _Decoder, items: Iterable[tuple[int, Read]]) -> Iterator[_Outcome]:
-    """Decodes in threads, a bounded number of files ahead, and yields in the order of the items.
+    """Decodes in threads, a bounded number of files ahead, and yields the outcomes in order.
 
     Tiny images stay on this thread: there, handing the interpreter's lock around costs more than the threads give.
     """
@@ -547,7 +547,6 @@ def _load(listing: Listing, path: Path, where: str, split: str, size: Size | Non
     with warnings.catch_warnings():
         # Pillow warns of bombs, broken metadata and truncated reads where it could refuse: here it must refuse.
         warnings.filterwarnings("error", module=r"PIL\.")
-        warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
         for outcome in _in_order(work, listing.read([position for position, _ in chosen.files])):
             at = rank[outcome.position]
             if outcome.size is not None:

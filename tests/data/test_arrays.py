@@ -136,6 +136,15 @@ def test_a_flipped_bit_in_npz_is_found(tmp_path: Path) -> None:
         load_array(tmp_path / "a.npz")
 
 
+def test_a_wrong_checksum_in_npz_is_found(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", images=IMAGES)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[data.find(b"PK\1\2") + 16] ^= 1  # the CRC in the central directory
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(RequestError, match="CRC"):
+        load_array(tmp_path / "a.npz")
+
+
 def test_a_zip_bomb_is_refused_unread(tmp_path: Path) -> None:
     archive = zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED)
     with archive, archive.open("images.npy", "w") as file:

@@ -229,6 +229,11 @@ def test_jpeg_cifar_is_decoded_once_and_a_corrupt_cache_is_rebuilt(
         assert load_named("cifar10").spec == first.spec
         assert load_named("cifar10").spec == first.spec
     assert len(decoded) == 5
+    with np.load(kept) as arrays:
+        swapped = dict(arrays) | {"labels": arrays["labels"][::-1]}
+    np.savez(kept, **swapped)  # whole, but not what was decoded
+    assert load_named("cifar10").spec == first.spec
+    assert len(decoded) == 6
 
 
 def test_an_unwritable_cache_is_only_noted(away: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
