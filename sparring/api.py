@@ -136,14 +136,27 @@ class GAN:
         rows = z.T if columns else z
         if rows.ndim != 2 or rows.shape[1] != dim:
             raise RequestError(f"noise: expected shape [n, {dim}], or [{dim}, n] for columns, found {list(z.shape)}")
-        labels = torch.arange(len(rows)) % data.num_classes if data.num_classes else None
-        if y is not None and data.num_classes:
-            labels = torch.as_tensor(np.asarray(y)).long()
+        labels = self._labels(y, len(rows))
         device = trainer.device
         x = trainer.sample(rows.contiguous().to(device), None if labels is None else labels.to(device))
         if data.is_image:
             return np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
         return np.ascontiguousarray((x.T if columns else x).numpy())
+
+    def _labels(self, y: ArrayLike | Tensor | None, count: int) -> Tensor | None:
+        classes = self._trained().source.spec.num_classes
+        if not classes:
+            if y is not None:
+                raise RequestError("y: this GAN was trained without labels; leave them out")
+            return None
+        labels = torch.arange(count) % classes if y is None else torch.as_tensor(np.asarray(y))
+        if (
+            labels.shape != (count,)
+            or labels.is_floating_point()
+            or not bool(((labels >= 0) & (labels < classes)).all())
+        ):
+            raise RequestError(f"y: expected {count} labels from 0 to {classes - 1}, found {labels.tolist()}")
+        return labels.long()
 
     def curves(self, path: str | Path) -> None:
         """Draws the losses over images seen as a PNG."""

@@ -62,36 +62,26 @@ class ProgressLine:
 
 
 def step_text(event: Stepped, plan: Plan, score: str, width: int) -> str:
-    """The line for one report, at most `width` - 1 characters: what does not fit is left out from the right."""
+    """The line for one report, at most `width` - 1 characters: in short where the terminal is narrow, cut if need be."""
     values, images = event.values, event.clock.images
-    parts = [
-        f"{event.clock.progress:4.0%}",
-        f"{count_text(images)} img",
-        f"{event.rate:,.0f}/s",
-        f"loss_d {values['loss_d']:.2f}" if "loss_d" in values else "",
-        f"loss_g {values['loss_g']:.2f}" if "loss_g" in values else "",
-        f"{time_text((plan.total - images) / max(event.rate, 1e-9))} left" if plan.total else "",
-        score,
-        f"D(real) {values['d_real']:.2f}" if "d_real" in values else "",
-        f"D(fake) {values['d_fake']:.2f}" if "d_fake" in values else "",
-    ]
-    text = ""
-    for part in filter(None, parts):
-        longer = f"{text}  {part}" if text else part
-        if len(longer) >= width:
-            break
-        text = longer
-    return text
+    left = f"{time_text((plan.total - images) / max(event.rate, 1e-9))} left" if plan.total else ""
+    named = [("loss_d", "loss_d"), ("loss_g", "loss_g"), ("D(real)", "d_real"), ("D(fake)", "d_fake")]
+    numbers = [(name, values[key]) for name, key in named if key in values]
+    start = [f"{event.clock.progress:4.0%}", f"{count_text(images)} img", f"{event.rate:,.0f}/s"]
+    wide = "  ".join(filter(None, [*start, *(f"{name} {value:.3f}" for name, value in numbers), score, left]))
+    if len(wide) < width:
+        return wide
+    short = " ".join(filter(None, [*start, *(f"{n} {v:.2f}".replace(" 0.", " .") for n, v in numbers), score, left]))
+    return short.replace("loss_d ", "d ").replace("loss_g ", "g ")[: width - 1]
 
 
 def score_text(values: dict[str, float]) -> str:
-    """The score that a progress line shows: the first one, and how well labels are obeyed where they are.
+    """The score that a progress line shows: the first one.
 
-    >>> score_text({"fid": 31.234, "fid_real": 1.1, "label_accuracy": 0.981})
-    'fid 31.2 labels 98%'
+    >>> score_text({"fid": 31.234, "fid_real": 1.1})
+    'fid 31.2'
     """
-    text = "".join(f"{name} {value:.3g}" for name, value in list(values.items())[:1])
-    return text + (f" labels {values['label_accuracy']:.0%}" if "label_accuracy" in values else "")
+    return "".join(f"{name} {value:.3g}" for name, value in list(values.items())[:1])
 
 
 def count_text(count: int) -> str:

@@ -45,8 +45,9 @@ class Adversarial(Game):
         due = [penalty for penalty in self.penalties if exchange.step % penalty.every == 0]
         if due:
             real_x, fake_x = real_x.detach().requires_grad_(), fake_x.requires_grad_()
-        real = Seen(real_x, y, discriminator(real_x, y))
-        fake = Seen(fake_x, y, discriminator(fake_x, y))
+        # Losses are float32 also where the networks compute in bfloat16.
+        real = Seen(real_x, y, discriminator(real_x, y).to(real_x.dtype))
+        fake = Seen(fake_x, y, discriminator(fake_x, y).to(real_x.dtype))
         loss = self.objective.discriminator(real.logits, fake.logits).mean() * self.d_weight
         exchange.seen |= {
             "loss_d": loss.detach(),
@@ -61,7 +62,7 @@ class Adversarial(Game):
 
     def generator_loss(self, exchange: Exchange) -> Tensor:
         """The generator's mean loss [] on one batch of fakes."""
-        fake_logits = exchange.nets["discriminator"](exchange.fake(), exchange.real.y)
+        fake_logits = exchange.nets["discriminator"](exchange.fake(), exchange.real.y).to(exchange.real.x.dtype)
         loss = self.objective.generator(fake_logits).mean() * self.g_weight
         exchange.seen["loss_g"] = loss.detach()
         return loss

@@ -68,9 +68,9 @@ def load_file(name: str) -> ModuleType:
         sys.modules[module_name] = module  # before it runs: dataclasses look their module up
         try:
             spec.loader.exec_module(module)
-        except BaseException:
+        except Exception as error:
             del sys.modules[module_name]
-            raise
+            raise RequestError(f"--recipe {name!r}: {file} fails with {type(error).__name__}: {error}") from error
     return sys.modules[module_name]
 
 
