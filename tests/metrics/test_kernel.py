@@ -64,6 +64,17 @@ def test_subsets_follow_the_seed_and_the_samples_there_are() -> None:
         kid(fake[:3], real)
 
 
+def test_subsets_are_spread_over_sets_that_come_sorted() -> None:
+    """By class, say. Cut in the order given, subsets would differ far more than chance has it."""
+    shuffled, ordered = draw(0, 4000, 1), draw(1, 4000, 1).sort(0).values
+    for fake, real in ((shuffled, ordered), (ordered, shuffled)):
+        found = kid(fake, real)
+        assert found[2:] == (10, 400)
+        assert abs(found.value) < 0.2
+        assert found.standard_error < 0.1
+    assert kid(draw(0, 12_000, 1), draw(1, 11_000, 1))[2:] == (10, 1000)
+
+
 def test_the_global_random_state_stays() -> None:
     before = torch.get_rng_state()
     kid(draw(0, 50, 3), draw(1, 50, 3))
