@@ -121,7 +121,7 @@ def train(network: type[Digits28] | type[Digits8], out: Path, seed: int) -> None
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{network.name}.safetensors"
-    safetensors.torch.save_file(tensors, path, metadata=about)
+    path.write_bytes(safetensors.torch.save(tensors, metadata=about))
     seconds = time.perf_counter() - started
     print(f"{path}  {path.stat().st_size / 1000:.0f} kB  {seconds:.0f} s\n{json.dumps(about, indent=2)}", flush=True)
 
