@@ -20,10 +20,9 @@ import torch
 
 from sparring import __version__
 from sparring.core.errors import RequestError, nearest
-from sparring.core.files import write_atomically
+from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.spec import to_json
-from sparring.data.named import cache_folder
 from sparring.data.open import Data, describe, parse_size
 from sparring.display import ProgressLine, count_text, score_text, time_text
 from sparring.metrics.judge import FID, KID, Classes, Judge, Metric, Score

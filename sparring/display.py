@@ -62,7 +62,7 @@ class ProgressLine:
 
 
 def step_text(event: Stepped, plan: Plan, score: str, width: int) -> str:
-    """The line for one report, at most `width` - 1 characters: in short where the terminal is narrow, cut if need be."""
+    """The line for one report, at most `width` - 1 characters: in short where the terminal is narrow, else cut."""
     values, images = event.values, event.clock.images
     left = f"{time_text((plan.total - images) / max(event.rate, 1e-9))} left" if plan.total else ""
     named = [("loss_d", "loss_d"), ("loss_g", "loss_g"), ("D(real)", "d_real"), ("D(fake)", "d_fake")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,6 @@ from sparring.layers import Activation, Dense, Dropout
 from sparring.train.optimizers import SGD, Adam, Optimizers, RMSprop
 from sparring.train.schedule import Clock
 from sparring.train.trainer import Stepped
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(name="train_X")

@@ -34,6 +34,16 @@ def write_json(path: Path, data: Any) -> None:
     write_atomically(path, (json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
 
 
+def cache_folder() -> Path:
+    """Where downloads and what can be computed again are kept: `$SPARRING_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("SPARRING_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch  # only here: it is not needed where the folder is given
+
+    return Path(pooch.os_cache("sparring"))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; raises `RequestError` when there is none."""
     try:

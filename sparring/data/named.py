@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.core.errors import RequestError, nearest
+from sparring.core.files import cache_folder, write_atomically
 from sparring.data.idx import read_idx
 from sparring.data.limits import printable
 from sparring.data.tensors import Resident, from_arrays
@@ -103,16 +104,6 @@ def load_named(name: str, split: str = "train") -> Resident:
         source = load_idx_set(MNIST if name == "mnist" else FASHION_MNIST, split)
     source.report.update(source=name, split=split)
     return source
-
-
-def cache_folder() -> Path:
-    """Where downloads and decoded sets are kept: `$SPARRING_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("SPARRING_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("sparring"))
 
 
 def load_digits(split: str) -> Resident:
@@ -243,15 +234,9 @@ def _keep(source: Resident, path: Path) -> None:
     labels = source.labels.numpy() if source.labels is not None else np.zeros(0, np.int64)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, images=source.numpy(), labels=labels, report=np.array(json.dumps(source.report)))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        content = io.BytesIO()
+        np.savez(content, images=source.numpy(), labels=labels, report=np.array(json.dumps(source.report)))
+        write_atomically(path, content.getvalue())
     except OSError as error:
         source.report["notes"].append(f"the decoded set could not be kept in {path.parent} ({error.strerror})")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from sparring import __version__
 from sparring.core.errors import RequestError
-from sparring.core.files import write_atomically
+from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, Source
 from sparring.core.spec import Spec
 from sparring.metrics.features import FeatureNetwork, choose, hash_tensors, load
@@ -280,16 +279,6 @@ def _as_stored(x: Tensor, levels: int) -> Tensor:
         return x
     half = (levels - 1) / 2
     return x.clamp(-1, 1).add_(1).mul_(half).round_().div_(half).sub_(1)
-
-
-def cache_folder() -> Path:
-    """Where reference measurements are kept: `$SPARRING_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("SPARRING_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch  # only here: not needed where the folder is given
-
-    return Path(pooch.os_cache("sparring"))
 
 
 def measured_reference(network: FeatureNetwork, reference: Source, chunk: int = 1000) -> Measured:
