@@ -70,9 +70,10 @@ class Data(SourceSpec):
         elif re.search(r"idx\d-ubyte(\.gz)?$", name):
             return load_idx(path, self.split)
         from sparring.data import images
+        from sparring.data.listing import IMAGE_SUFFIXES
 
         if not path.is_dir() and not name.endswith(images.ARCHIVE_SUFFIXES):
-            if path.suffix.lower() in images.IMAGE_SUFFIXES:
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 raise RequestError(f"{printable(self.source)}: one image only; expected a folder of many")
             raise RequestError(
                 f"{printable(self.source)}: a kind of file that is not read; expected a folder of images, one of "

@@ -19,7 +19,10 @@ from PIL import Image
 
 from sparring.core.errors import RequestError
 from sparring.data import images as module
-from sparring.data.images import Refused, choose, decode, fit, load_images, open_image, upright_size
+from sparring.data import listing
+from sparring.data.images import load_images
+from sparring.data.listing import choose
+from sparring.data.pixels import Refused, decode, fit, open_image, upright_size
 from sparring.data.tensors import Resident
 
 Png = Callable[..., bytes]
@@ -533,7 +536,7 @@ def test_a_tar_bomb_in_an_extended_header_is_refused(tmp_path: Path, monkeypatch
 
 
 def test_a_member_too_large_is_refused_alone(tmp_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FILE_BYTES", 10_000)
+    monkeypatch.setattr(listing, "MAX_FILE_BYTES", 10_000)
     files = many(png, 30) | {"x.png": png(0) + bytes(20_000)}
     for path in (put(tmp_path / "a", files), pack_zip(files, tmp_path / "a.zip"), pack_tar(files, tmp_path / "a.tar")):
         refused = load_images(path).report["refused"]
