@@ -1,6 +1,6 @@
 """Images per second against PyTorch-GAN's gan.py and dcgan.py: their networks, batch and optimiser, on this machine.
 
-    python bench/throughput.py --peer PATH/TO/PyTorch-GAN [--rounds 5] [--seconds 8]
+    python bench/throughput.py --peer PATH/TO/PyTorch-GAN [--rounds 5] [--seconds 8] [--out FIGURES.json]
 
 PyTorch-GAN (github.com/eriklindernoren/PyTorch-GAN) is not part of this project: clone it yourself. Its scripts run
 unmodified; torchvision, of which they use three names, is stood in for by the few lines below, so that no installation
@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="a clone of PyTorch-GAN")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     parser.add_argument("--ours", nargs=2, metavar=("NAME", "PRECISION"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
@@ -208,6 +209,7 @@ def main() -> None:
     if options.peer is None:
         parser.error("--peer: a clone of PyTorch-GAN is needed")
     print(f"{'game':<7}{'contender':<18}{'img/s median':>13}{'(least-most)':>16}{'ratio':>8}{'(least-most)':>16}")
+    figures = []
     for name in ("gan", "dcgan"):
         rates: dict[str, list[float]] = {"peer": [], "float32": [], "bfloat16": []}
         for _ in range(options.rounds):
@@ -218,11 +220,15 @@ def main() -> None:
                 rates[precision].append(json.loads(run.stdout))
         for contender, found in rates.items():
             ratios = [rate / base for rate, base in zip(found, rates["peer"], strict=True)]
+            figures.append({"game": name, "contender": contender, "rates": found, "ratios": ratios})
             print(
                 f"{name:<7}{contender:<18}{statistics.median(found):>13,.0f}"
                 f"{f'({min(found):,.0f}-{max(found):,.0f})':>16}"
                 f"{statistics.median(ratios):>8.2f}{f'({min(ratios):.2f}-{max(ratios):.2f})':>16}"
             )
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

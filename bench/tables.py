@@ -1,0 +1,129 @@
+"""Writes the figures of `docs/figures/*.json` into the documents, between their marks; types nothing by hand.
+
+    python bench/tables.py            # rewrites README.md, README.zh-CN.md and docs/benchmarks.md
+    python bench/tables.py --check    # exits with 1 when a document does not say what was measured
+
+A mark is a line `<!-- figures:NAME -->`; what follows up to `<!-- /figures -->` is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+FIGURES = ROOT / "docs" / "figures"
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md")
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((FIGURES / f"{name}.json").read_text())
+    return rows
+
+
+def spread(values: list[float], digits: int = 1) -> str:
+    return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def quality(head: list[str], kinds: dict[str, str]) -> str:
+    """FID by the independent judge, mean and spread over seeds, for each kind of run and budget."""
+    rows = []
+    figures = read("mnist")
+    for labels, kind in kinds.items():
+        for budget in dict.fromkeys(row["budget"] for row in figures):
+            found = [row for row in figures if (row["labels"], row["budget"]) == (labels, budget)]
+            if not found:
+                continue
+            shares = [share for row in found for share in row["shares"]]
+            read_as_asked = [100 * row["label_accuracy"] for row in found if "label_accuracy" in row]
+            rows.append(
+                [
+                    kind,
+                    budget,
+                    spread([row["fid"] for row in found]),
+                    f"{100 * min(shares):.1f} to {100 * max(shares):.1f} %",
+                    f"{spread(read_as_asked)} %" if read_as_asked else "",
+                    spread([row["seconds"] for row in found]),
+                ]
+            )
+    return table(head, rows)
+
+
+def first_gan(head: list[str]) -> str:
+    found = read("first_gan")
+    shares = [share for row in found for share in row["shares"]]
+    fids, seconds = [row["fid"] for row in found], [row["seconds"] for row in found]
+    row = [spread(fids, 0), f"{100 * min(shares):.1f} to {100 * max(shares):.1f} %", spread(seconds, 0)]
+    return table(head, [row])
+
+
+def throughput(head: list[str]) -> str:
+    rows = []
+    for row in read("throughput"):
+        rates, ratios = row["rates"], row["ratios"]
+        rates_text = f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
+        ratio_text = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        contender = "PyTorch-GAN" if row["contender"] == "peer" else f"sparring, {row['contender']}"
+        rows.append([f"{row['game']}.py", contender, rates_text, ratio_text])
+    return table(head, rows)
+
+
+def demo() -> str:
+    return "".join(f"    {line}".rstrip() + "\n" for line in (FIGURES / "demo.txt").read_text().splitlines()).rstrip()
+
+
+ENGLISH = {
+    "demo": demo,
+    "quality": lambda: quality(
+        ["`sparring train mnist`", "budget", "FID", "share of each digit", "label read as asked", "seconds"],
+        {"use": "as it is: conditional", "ignore": "`--labels ignore`"},
+    ),
+    "first_gan": lambda: first_gan(["FID after 100 epochs", "share of each digit", "seconds"]),
+    "throughput": lambda: throughput(["networks of", "", "images/s, median (least to most)", "ratio"]),
+}
+CHINESE = {
+    "demo": demo,
+    "quality": lambda: quality(
+        ["`sparring train mnist`", "预算", "FID", "各数字所占比例", "标签读对的比例", "秒"],
+        {"use": "默认：有条件", "ignore": "`--labels ignore`：无条件"},
+    ),
+    "first_gan": lambda: first_gan(["100 轮之后的 FID", "各数字所占比例", "秒"]),
+    "throughput": lambda: throughput(["网络来自", "", "每秒图像数，中位数（最小至最大）", "倍数"]),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 when something would change")
+    check = parser.parse_args().check
+    stale = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        makers = CHINESE if ".zh-CN." in name else ENGLISH
+        after = re.sub(
+            r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)",
+            lambda found, makers=makers: f"{found[1]}\n{makers[found[2]]()}\n\n{found[3]}",  # type: ignore[misc]
+            before,
+            flags=re.DOTALL,
+        )
+        if after != before:
+            stale.append(name)
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    print("\n".join(f"{name}: {'stale' if check else 'rewritten'}" for name in stale) or "all documents are up to date")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
