@@ -67,7 +67,8 @@ class NetworkSpec(Spec):
     """How to build a player's network.
 
     A generator maps z [B, z_dim] and y to x [B, *data.shape] in [-1, 1]; a discriminator maps x and y to logits [B].
-    y is int64 [B] when `data.num_classes > 0`, else None.
+    y is int64 [B] when `data.num_classes > 0`, else None. A discriminator's module whose logits do not depend on the
+    other samples of a batch may say so with an attribute `per_sample = True`: real and fake then share one call.
     """
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:

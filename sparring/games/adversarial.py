@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
@@ -46,8 +47,14 @@ class Adversarial(Game):
         if due:
             real_x, fake_x = real_x.detach().requires_grad_(), fake_x.requires_grad_()
         # Losses are float32 also where the networks compute in bfloat16.
-        real = Seen(real_x, y, discriminator(real_x, y).to(real_x.dtype))
-        fake = Seen(fake_x, y, discriminator(fake_x, y).to(real_x.dtype))
+        if getattr(discriminator, "per_sample", False) and not due:
+            # One call instead of two, for a network whose logits do not depend on the rest of the batch.
+            both = discriminator(torch.cat([real_x, fake_x]), None if y is None else torch.cat([y, y]))
+            real_logits, fake_logits = both.to(real_x.dtype).chunk(2)
+        else:
+            real_logits = discriminator(real_x, y).to(real_x.dtype)
+            fake_logits = discriminator(fake_x, y).to(real_x.dtype)
+        real, fake = Seen(real_x, y, real_logits), Seen(fake_x, y, fake_logits)
         loss = self.objective.discriminator(real.logits, fake.logits).mean() * self.d_weight
         exchange.seen |= {
             "loss_d": loss.detach(),

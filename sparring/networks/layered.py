@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.layers import Activation, Dense, Layer, build_stack
+from sparring.layers.minibatch_std import AppendStd
 from sparring.networks.labels import with_labels
+
+BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 class Generator(NetworkSpec):
@@ -85,6 +88,7 @@ class LayeredDiscriminator(nn.Module):
         super().__init__()
         self.stack = stack
         self.num_classes, self.flat = data.num_classes, flat
+        self.per_sample = not any(isinstance(m, AppendStd | BATCH_NORMS) for m in stack.modules())
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logits: Tensor = self.stack(with_labels(x.flatten(1) if self.flat else x, y, self.num_classes))

@@ -23,7 +23,7 @@ MINUTE = 60.0
 
 def dcgan(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
     """Convolutional players (Radford et al. 2016), non-saturating loss with lazy R1, for images of any size."""
-    adam = Adam(lr=1.5e-3, betas=(0.0, 0.99), schedule=Cosine())
+    adam = Adam(lr=3e-3, betas=(0.0, 0.99), schedule=Cosine())
     return Recipe(
         name="dcgan",
         source=source,
@@ -55,8 +55,8 @@ def scoring(budget: Budget) -> Scoring:
 
 
 def _r1_weight(data: DataSpec) -> float:
-    """γ in proportion to the number of pixels, because |∇D|² sums over them; 2 at 28×28."""
+    """γ in proportion to the number of pixels, because |∇D|² sums over them; 1 at 28×28."""
     if not data.is_image:
-        return 2.0
+        return 1.0
     _, height, width = data.shape
-    return 2.0 * height * width / (28 * 28)
+    return height * width / (28 * 28)

@@ -10,10 +10,15 @@ from torch import Tensor
 
 from sparring.core.game import Exchange, Phase
 from sparring.train.player import Player
+from sparring.train.schedule import Clock
 
 
 def play(
-    phase: Phase, exchange: Exchange, players: Mapping[str, Player], autocast: AbstractContextManager[object]
+    phase: Phase,
+    exchange: Exchange,
+    players: Mapping[str, Player],
+    clock: Clock,
+    autocast: AbstractContextManager[object],
 ) -> None:
     """Moves `phase.player` once along its loss; nothing else changes.
 
@@ -26,9 +31,9 @@ def play(
             loss = phase.loss(exchange)
         # Not torch.autograd.grad: only accumulation promises gradients in the memory layout of their parameters,
         # which the fused optimisers take for granted.
-        player.optimizer.zero_grad(set_to_none=True)
+        player.forget()
         torch.autograd.backward(loss, inputs=player.parameters)
-    player.optimizer.step()
+    player.move(clock)
     exchange.moved(phase.player)
 
 

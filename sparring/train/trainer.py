@@ -214,13 +214,11 @@ class Trainer:
             with self._autocast():
                 exchange.fake()
         for phase in due:
-            player = self.players[phase.player]
-            player.set_rate(clock)
             for _ in range(phase.repeat):
-                play(phase, exchange, self.players, self._autocast())
+                play(phase, exchange, self.players, clock, self._autocast())
         self.step += 1
         for player in self.players.values():
-            player.update_average(self.clock.images, train.batch)
+            player.update_average(self.step, train.batch)
         self.report.add(exchange.seen)
 
     def sample(self, z: Tensor, y: Tensor | None, *, chunk: int = 500) -> Tensor:

@@ -68,6 +68,19 @@ def test_the_fake_batch_is_made_once_and_forgotten_when_the_generator_moved() ->
     assert generator.calls == 2
 
 
+def test_one_call_for_real_and_fake_gives_what_two_calls_give() -> None:
+    two, one = exchange(), exchange()
+    one.nets["discriminator"].per_sample = True  # type: ignore[assignment]
+    losses = [Adversarial().discriminator_loss(ex) for ex in (two, one)]
+    torch.testing.assert_close(*losses)
+    slopes = [
+        torch.autograd.grad(loss, list(ex.nets["discriminator"].parameters()))
+        for loss, ex in zip(losses, (two, one), strict=True)
+    ]
+    torch.testing.assert_close(*slopes)
+    assert [ex.nets["discriminator"].calls for ex in (two, one)] == [2, 1]
+
+
 def test_no_graph_is_kept_when_the_generator_does_not_move() -> None:
     assert exchange(generator_moves=False).fake().grad_fn is None
     assert exchange(generator_moves=True).fake().grad_fn is not None

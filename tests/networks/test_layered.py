@@ -5,7 +5,17 @@ import torch
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec
-from sparring.layers import Activation, Conv2D, Dense, Dropout, Flatten, Reshape
+from sparring.layers import (
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MinibatchStd,
+    Reshape,
+)
 from sparring.networks.labels import with_labels
 from sparring.networks.layered import Discriminator, Generator
 
@@ -117,3 +127,20 @@ def test_dropout_works_while_training_only():
     x = torch.randn(4, 1, 28, 28)
     assert not torch.equal(D(x), D(x))
     assert torch.equal(D.eval()(x), D(x))
+
+
+@pytest.mark.parametrize(
+    ("layers", "per_sample"),
+    [
+        ([Dense(8), Activation("relu"), Dropout(0.5), Dense(1)], True),
+        ([Dense(8), BatchNormalization(), Dense(1)], False),
+        ([Dense(8), MinibatchStd(), Dense(1)], False),
+    ],
+)
+def test_a_discriminator_says_truly_whether_samples_are_judged_alone(layers: list[Layer], per_sample: bool) -> None:
+    net = Discriminator(layers=layers).build(DataSpec(name="a", shape=(5,)), 3)
+    assert net.per_sample is per_sample
+    net.eval() if any(isinstance(layer, Dropout) for layer in layers) else net.train()
+    x = torch.randn(6, 5)
+    alone_or_not = torch.allclose(net(x)[:3], net(torch.cat([x[:3], 9 * x[3:]]))[:3], atol=1e-6)
+    assert alone_or_not is per_sample

@@ -20,7 +20,7 @@ from sparring.layers import Activation, BatchNormalization, Dense, Dropout
 from sparring.networks.layered import Discriminator, Generator
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Scoring
-from sparring.train.schedule import Budget, InverseDecay
+from sparring.train.schedule import Budget, Clock, InverseDecay
 from sparring.train.trainer import Event, Sampled, Saved, Scored, Stepped, Trainer
 
 Make = Callable[..., Trainer]
@@ -192,13 +192,13 @@ def test_the_discriminator_is_frozen_in_the_generator_s_turn(trainer: Make, reci
 
     for phase in playing.phases:
         player = playing.players[phase.player]
-        original = player.optimizer.step
+        original = player.move
 
-        def step(*a: Any, name: str = phase.player, original: Any = original) -> None:
-            original(*a)
+        def move(clock: Clock, name: str = phase.player, original: Any = original) -> None:
+            original(clock)
             states[name] = snapshot()
 
-        player.optimizer.step = step  # type: ignore[method-assign, assignment]
+        player.move = move  # type: ignore[method-assign]
     playing.take_step()
     after = snapshot()
     # What the discriminator was after its own turn is what it is at the end, and the generator's turn moved only it.
