@@ -85,7 +85,7 @@ class SGD(Optimizer):
             list(parameters),
             list(gradients),
             list(state["momentum"]),
-            foreach=True,
+            fused=True,
             weight_decay=0.0,
             momentum=self.momentum,
             lr=lr,

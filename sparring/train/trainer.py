@@ -91,7 +91,7 @@ class Judge(Protocol):
 
 GRID_COLUMNS = 8
 _SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
-_DRIFT = 0.02  # a plan that would miss the budget by more than this share is bent
+_DRIFT = 0.01  # a plan that would miss the budget by more than this share is bent
 
 
 class Trainer:
@@ -314,7 +314,7 @@ class Trainer:
         return nullcontext()
 
     def _replan(self) -> None:
-        """Holds a budget in seconds: the plan is bent where the run would end more than 2 % beside its budget."""
+        """Holds a budget in seconds: the plan is bent where the run would end more than 1 % beside its budget."""
         budget, images = self.recipe.train.budget, self.clock.images
         if budget.unit != "seconds" or self.seconds < _SECONDS_UNTIL_PLAN * budget.amount:
             return
