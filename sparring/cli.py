@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--label", metavar="L", help="a class, by number or name; default: all in turn")
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     sample.add_argument("--truncation", type=float, metavar="T", help="keep z to the middle: likelier, less varied")
+    sample.add_argument("--recipe", metavar="FILE.py:FUNC", help="the recipe file, where it defines the generator")
     sample.add_argument("--checkpoint", default="best", metavar="best|last|IMAGES", help="default: best")
     sample.add_argument("--out", required=True, metavar="PATH", help=".png a grid, .npz arrays, else a folder of PNGs")
 
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--features", metavar="NAME", help="the feature network; default: what fits the real data")
     score.add_argument("-n", type=int, metavar="N", help="samples; default: 10000, or all of a folder")
     score.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    score.add_argument("--recipe", metavar="FILE.py:FUNC", help="the recipe file, where it defines the generator")
     score.add_argument("--checkpoint", default="best", metavar="best|last|IMAGES", help="of a run; default: best")
     score.add_argument("--json", action="store_true", help="print JSON with the whole provenance")
 

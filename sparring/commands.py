@@ -22,14 +22,16 @@ from sparring import __version__
 from sparring.core.errors import RequestError, nearest
 from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
+from sparring.core.seeds import derive
 from sparring.core.spec import to_json
+from sparring.data.named import NAMES
 from sparring.data.open import Data, describe, parse_size
 from sparring.display import ProgressLine, count_text, score_text, time_text
 from sparring.metrics.judge import FID, KID, Classes, Judge, Metric, Score
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, Choice, choose, find_recipe, load_file, settle
 from sparring.recipes.automatic import recipes as all_recipes
-from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_run, read_rows
+from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run, read_rows
 from sparring.train.checkpoint import load_checkpoint
 from sparring.train.precision import choose_arithmetic
 from sparring.train.recipe import Recipe
@@ -97,7 +99,7 @@ def sample(options: argparse.Namespace) -> int:
     run, out = Path(options.run), Path(options.out)
     if out.exists():
         raise RequestError(f"--out {out}: exists already; choose another name")
-    generator, meta = _generator(run, options.checkpoint)
+    generator, meta = _generator(run, options)
     labels = None
     if options.label is not None:
         labels = torch.full((options.n,), label_number(options.label, generator.data))
@@ -125,10 +127,12 @@ def score(options: argparse.Namespace) -> int:
         raise RequestError(f"--metrics: expected some of {', '.join(METRICS)}")
     judge = Judge(reference, metrics=metrics, features=options.features)
     if (path / "recipe.json").exists():
-        generator, meta = _generator(path, options.checkpoint)
+        generator, meta = _generator(path, options)
+        count = options.n or 10_000
+        labels = _labels_like(reference, generator.data, count, options.seed)
         result = judge.score(
-            lambda start, count: generator.numbered(start, count, options.seed),
-            num_samples=options.n or 10_000,
+            lambda start, size: generator.numbered(start, size, options.seed, labels=labels),
+            num_samples=count,
             seed=options.seed,
             weights="ema",
         )
@@ -243,8 +247,11 @@ def _signals(trainer: Trainer) -> Iterator[None]:
 
 
 def _data(options: argparse.Namespace) -> Data:
+    place = Path(options.source).expanduser()
+    known = options.source in NAMES or not place.exists()
     data = Data(
-        source=options.source,
+        # An absolute path, so that a run can be resumed from another folder.
+        source=options.source if known else str(place.resolve()),
         size=parse_size(options.size) if options.size else None,
         labels=options.labels or "use",
     )
@@ -305,11 +312,19 @@ def _metric(name: str) -> Metric:
     return METRICS[name]()
 
 
-def _generator(run: Path, checkpoint: str) -> tuple[TrainedGenerator, dict[str, Any]]:
-    request, spec = open_run(run)
-    tensors, meta = load_checkpoint(find_checkpoint(run, checkpoint))
-    recipe = request.recipe
-    return TrainedGenerator(recipe.generator, spec, recipe.prior, averaged_weights(tensors)), meta
+def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:
+    trusted = (load_file(options.recipe),) if options.recipe else ()
+    generator, prior, spec = open_generator(run, trusted)
+    tensors, meta = load_checkpoint(find_checkpoint(run, options.checkpoint))
+    return TrainedGenerator(generator, spec, prior, averaged_weights(tensors)), meta
+
+
+def _labels_like(reference: Source, data: DataSpec, count: int, seed: int) -> torch.Tensor | None:
+    """Labels to ask for, with the reference's own frequencies; None where the two do not share classes."""
+    if not data.num_classes or reference.spec.num_classes != data.num_classes:
+        return None
+    random = torch.Generator().manual_seed(derive(seed, "score labels"))
+    return reference.take(torch.randint(len(reference), (count,), generator=random)).y
 
 
 def _score_images(path: Path, judge: Judge, options: argparse.Namespace) -> Score:

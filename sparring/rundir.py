@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from safetensors.torch import save
@@ -17,7 +18,8 @@ from safetensors.torch import save
 from sparring import __version__
 from sparring.core.errors import RequestError
 from sparring.core.files import read_json, write_atomically, write_json
-from sparring.core.protocols import DataSpec
+from sparring.core.game import Prior
+from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.core.spec import from_json, to_json
 from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
@@ -172,11 +174,31 @@ class RunFolder:
         return info | ({} if images is None else {"images": str(images)})
 
 
-def open_run(path: Path, trusted: tuple[Any, ...] = ()) -> tuple[Request, DataSpec]:
+def open_run(path: Path, trusted: tuple[ModuleType, ...] = ()) -> tuple[Request, DataSpec]:
     """What a run folder was asked to do, and what its data looked like.
 
     Raises `RequestError` when it is no run folder, or one of another version.
     """
+    data = _read_request(path)
+    recipe = from_json(data.get("recipe"), trusted)
+    spec = from_json(data.get("data"))
+    if not isinstance(recipe, Recipe) or not isinstance(spec, DataSpec):
+        raise RequestError(f"{path / 'recipe.json'}: holds no recipe")
+    return Request(recipe, data["origin"], tuple(data["choices"]), data["environment"]), spec
+
+
+def open_generator(path: Path, trusted: tuple[ModuleType, ...] = ()) -> tuple[NetworkSpec, Prior, DataSpec]:
+    """What is needed of a run folder to draw from it: the rest of its recipe may come from a file that is not here."""
+    data = _read_request(path)
+    recipe = data.get("recipe") or {}
+    generator, prior = (from_json(recipe.get(part), trusted) for part in ("generator", "prior"))
+    spec = from_json(data.get("data"))
+    if not (isinstance(generator, NetworkSpec) and isinstance(prior, Prior) and isinstance(spec, DataSpec)):
+        raise RequestError(f"{path / 'recipe.json'}: holds no generator")
+    return generator, prior, spec
+
+
+def _read_request(path: Path) -> dict[str, Any]:
     if not (path / "recipe.json").exists():
         raise RequestError(f"{path}: not a run folder (it has no recipe.json); expected one that `sparring train` made")
     data = read_json(path / "recipe.json")
@@ -185,11 +207,7 @@ def open_run(path: Path, trusted: tuple[Any, ...] = ()) -> tuple[Request, DataSp
             f"{path}: run folder of format {data.get('format')!r} written by sparring {data.get('sparring')}, "
             f"this is {__version__} and reads format {FORMAT}"
         )
-    recipe = from_json(data.get("recipe"), trusted)
-    spec = from_json(data.get("data"))
-    if not isinstance(recipe, Recipe) or not isinstance(spec, DataSpec):
-        raise RequestError(f"{path / 'recipe.json'}: holds no recipe")
-    return Request(recipe, data["origin"], tuple(data["choices"]), data["environment"]), spec
+    return data
 
 
 def find_checkpoint(run: Path, which: str) -> Path:

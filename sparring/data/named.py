@@ -174,6 +174,8 @@ def _download(name: str, url: str, remote: Remote) -> Path:
     """The file in the cache, fetched and checked. Raises `RequestError` saying what to fetch by hand and where to."""
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")  # what fails is said once, by the error below
+
     folder = cache_folder() / name
     try:
         return Path(pooch.retrieve(url + remote.file, f"md5:{remote.md5}", fname=remote.file, path=folder))
