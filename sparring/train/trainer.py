@@ -107,7 +107,7 @@ class Trainer:
         self.judge = judge
         train = recipe.train
         torch.set_float32_matmul_precision(train.matmul)
-        torch.default_generator.manual_seed(derive(train.seed, "init"))
+        self._seed("init")
         generator = recipe.generator.build(source.spec, recipe.prior.dim).to(device)
         discriminator = recipe.discriminator.build(source.spec, recipe.prior.dim).to(device)
         if source.spec.is_image:
@@ -165,7 +165,6 @@ class Trainer:
         Raises `TrainingError` when a loss is no longer finite; what was saved before stays good.
         """
         train, scoring = self.recipe.train, self.recipe.scoring
-        self._stop = False
         if self.step == 0 and train.grids:
             yield self.sample_grid()
         started = time.perf_counter() - self.seconds
@@ -192,13 +191,14 @@ class Trainer:
                 yield self.saved("time")
             pace.pause(time.perf_counter() - paused)
         self.seconds = time.perf_counter() - started
+        self._stop = False  # heard: whoever runs the loop again means it
         yield self.saved("end" if self.done else "stop")
 
     def take_step(self) -> None:
         """One batch of real samples through every phase that is due; nothing in it waits for the device."""
         train, step = self.recipe.train, self.step
         clock = self.clock
-        torch.default_generator.manual_seed(derive(train.seed, "step", step))
+        self._seed("step", step)
         real = self.source.take(self.order.indices(clock.images, train.batch).to(self.device))
         due = [phase for phase in self.phases if phase.due(step)]
         exchange = Exchange(
@@ -307,6 +307,14 @@ class Trainer:
     def _noise(self, purpose: str, count: int, *position: int) -> Tensor:
         self.random.manual_seed(derive(self.recipe.train.seed, purpose, *position))
         return self.recipe.prior.draw(count, self.random)
+
+    def _seed(self, purpose: str, *position: int) -> None:
+        """Seeds what networks draw themselves: initial weights and dropout."""
+        seed = derive(self.recipe.train.seed, purpose, *position)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # ten times as quick as seeding every device
+        else:
+            torch.manual_seed(seed)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.recipe.train.precision == "bfloat16":
