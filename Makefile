@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	@echo "the film of the run: $(DEMO)/progress.gif"
 
 test: lint
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -rs --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

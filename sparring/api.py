@@ -176,7 +176,7 @@ class GAN:
         film([picture for _, picture in self.frames], [images for images, _ in self.frames], path)
 
     def _start(self, source: Source, k: int, batch: int, seed: int) -> Trainer:
-        game = Adversarial(penalties=(R1(weight=1.0, every=8),)) if self.game is None else self.game
+        game = Adversarial(penalties=(R1(weight=0.5, every=8),)) if self.game is None else self.game
         if isinstance(game, Adversarial):
             game = game.replace(d_steps=k)
         recipe = Recipe(
