@@ -120,6 +120,9 @@ class Trainer:
         }
         self.nets = {name: player.net for name, player in self.players.items()}
         self.phases = recipe.game.phases()
+        self.arithmetic: AbstractContextManager[object] = nullcontext()
+        if train.precision == "bfloat16":
+            self.arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
         self.order = Order(len(source), train.seed)
         self.report = Report()
         self.random = torch.Generator(device)
@@ -211,11 +214,11 @@ class Trainer:
         if exchange.generator_moves:
             # Made before any phase, because it is the generator's own forward pass: in the discriminator's turn the
             # generator's running statistics are frozen.
-            with self._autocast():
+            with self.arithmetic:
                 exchange.fake()
         for phase in due:
             for _ in range(phase.repeat):
-                play(phase, exchange, self.players, clock, self._autocast())
+                play(phase, exchange, self.players, clock, self.arithmetic)
         self.step += 1
         for player in self.players.values():
             player.update_average(self.step, train.batch)
@@ -225,7 +228,7 @@ class Trainer:
         """Samples float32 [N, *shape] in [-1, 1] of the averaged generator, on the CPU."""
         average = self.players["generator"].average
         assert average is not None
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self.arithmetic:
             parts = [
                 average(z[i : i + chunk], None if y is None else y[i : i + chunk]).float().cpu()
                 for i in range(0, len(z), chunk)
@@ -315,11 +318,6 @@ class Trainer:
             torch.default_generator.manual_seed(seed)  # ten times as quick as seeding every device
         else:
             torch.manual_seed(seed)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.recipe.train.precision == "bfloat16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def _replan(self) -> None:
         """Holds a budget in seconds: the plan is bent where the run would end more than 1 % beside its budget."""
