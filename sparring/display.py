@@ -71,7 +71,9 @@ def step_text(event: Stepped, plan: Plan, score: str, width: int) -> str:
     wide = "  ".join(filter(None, [*start, *(f"{name} {value:.3f}" for name, value in numbers), score, left]))
     if len(wide) < width:
         return wide
-    short = " ".join(filter(None, [*start, *(f"{n} {v:.2f}".replace(" 0.", " .") for n, v in numbers), score, left]))
+    short = " ".join(
+        filter(None, [*start, *(f"{n} {v:.2f}".replace(" 0.", " .") for n, v in numbers), score, left[:-5]])
+    )
     return short.replace("loss_d ", "d ").replace("loss_g ", "g ")[: width - 1]
 
 
