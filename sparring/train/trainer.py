@@ -186,6 +186,7 @@ class Trainer:
                 yield self.sample_grid()
             if self.judge is not None and scoring.times * self.clock.progress >= self.num_scores + 1:
                 scored = self.score()
+                self.seconds = time.perf_counter() - started  # what is saved now must count what scoring took
                 yield scored
                 if scored.best:
                     yield self.saved("best")
