@@ -25,6 +25,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sparring needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# Without its dependencies: it asks for torchvision, which the tests replace by a stub of the few names that it needs.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torch-fidelity
 	@touch $@
 
 clean:

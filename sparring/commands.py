@@ -27,7 +27,11 @@ from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, describe, parse_size
 from sparring.display import ProgressLine, count_text, score_text, time_text
-from sparring.metrics.judge import FID, KID, Classes, Judge, Metric, Score
+from sparring.metrics.frechet import FID
+from sparring.metrics.judge import Judge, Score
+from sparring.metrics.kernel import KID
+from sparring.metrics.metric import Metric
+from sparring.metrics.modes import Classes
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, Choice, choose, find_recipe, load_file, settle
 from sparring.recipes.automatic import recipes as all_recipes

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sparring.core.errors import RequestError, nearest
 from sparring.core.protocols import DataSpec, Source
-from sparring.metrics.frechet import merge, moments_of, summarise
+from sparring.metrics.summary import merge, moments_of, summarise
 
 NAMES = ("digits28", "digits8", "pca")
 
@@ -36,6 +36,8 @@ class FeatureNetwork(nn.Module):
     dim: int
     num_classes: int
     """0 when it cannot tell classes apart."""
+    resize: str = "none"
+    """How samples are brought to the size that it looks at, or 'none'."""
 
     def classify(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The features [B, dim] and class probabilities [B, num_classes]; [B, 0] when it cannot tell."""

@@ -2,66 +2,43 @@
 
     d² = ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½)
 
-Called FID only when the features are Inception's; here it is always named beside its feature network. Covariances
-divide by N − 1 (`ddof=1`: numpy's, TTUR's and torch-fidelity's convention; StyleGAN divides by N).
+Called FID only when the features are Inception's; here it is always named beside its feature network.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sparring.core.errors import RequestError
-
-DDOF = 1
-
-
-class Summary(NamedTuple):
-    """All that the distance needs of a set of features, in float64, however many there were."""
-
-    num: int
-    mean: Tensor
-    """[d]"""
-    scatter: Tensor
-    """Sum of outer products of deviations from the mean [d, d]."""
+from sparring.metrics.metric import Better, Measured, Metric, Setting
+from sparring.metrics.summary import moments, moments_of
 
 
-def nothing(dim: int) -> Summary:
-    """The summary of no features, to merge others into."""
-    return Summary(0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64))
+class FID(Metric):
+    """`fid`, the Fréchet distance in the judge's features; `fid_real`, what as many samples of the reference itself
+    get (as many as are kept at most): the floor that the number of samples sets, since the distance falls as that
+    number grows."""
 
+    better: ClassVar[dict[str, Better]] = {"fid": "lower"}
 
-def summarise(features: Tensor) -> Summary:
-    """The summary of features [N, d], N >= 1."""
-    features = features.detach().cpu().double()
-    mean = features.mean(0)
-    deviation = features - mean
-    return Summary(len(features), mean, deviation.T @ deviation)
+    def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
+        reference = moments_of(real.summary)
+        floor = moments(real.features[: max(2, fake.summary.num)])
+        return {
+            "fid": frechet_distance(*moments_of(fake.summary), *reference),
+            "fid_real": frechet_distance(*floor, *reference),
+        }
 
-
-def merge(a: Summary, b: Summary) -> Summary:
-    """The summary of both sets together (Chan, Golub and LeVeque 1979), one of them not empty.
-
-    Deviations are merged, not raw second moments, in which a mean far from zero would cancel most digits.
-    """
-    num = a.num + b.num
-    delta = b.mean - a.mean
-    scatter = a.scatter + b.scatter + torch.outer(delta, delta) * (a.num * b.num / num)
-    return Summary(num, a.mean + delta * (b.num / num), scatter)
-
-
-def moments_of(summary: Summary, ddof: int = DDOF) -> tuple[Tensor, Tensor]:
-    """Mean [d] and covariance [d, d], float64, of what a summary holds. Raises `RequestError` for N <= ddof."""
-    if summary.num <= ddof:
-        raise RequestError(f"a covariance needs at least {ddof + 1} samples, found {summary.num}; ask for more")
-    return summary.mean, summary.scatter / (summary.num - ddof)
-
-
-def moments(features: Tensor, ddof: int = DDOF) -> tuple[Tensor, Tensor]:
-    """Mean [d] and covariance [d, d] of features [N, d], float64; the covariance divides by N − ddof."""
-    return moments_of(summarise(features), ddof)
+    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
+        num, dim = fake.summary.num, setting.network.dim
+        if num <= dim:
+            yield (
+                f"{num} samples for {dim} features: the covariance is singular and fid far too high; compare it "
+                f"with fid_real"
+            )
 
 
 def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:

@@ -8,12 +8,14 @@ distance can't. Being unbiased, it may come out negative for sets that are alike
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
+from sparring.metrics.interval import from_error
+from sparring.metrics.metric import Better, Measured, Metric, Setting
 
 
 class Estimate(NamedTuple):
@@ -23,6 +25,21 @@ class Estimate(NamedTuple):
     standard_error: float
     num_subsets: int
     subset_size: int
+
+
+class KID(Metric):
+    """`kid`, the kernel distance (unscaled), and its interval."""
+
+    num_subsets: int = 10
+    subset_size: int = 1000
+
+    better: ClassVar[dict[str, Better]] = {"kid": "lower"}
+
+    def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
+        found = kid(
+            fake.features, real.features, num_subsets=self.num_subsets, subset_size=self.subset_size, seed=setting.seed
+        )
+        return from_error(found.value, found.standard_error, found.num_subsets - 1).named("kid")
 
 
 def mmd2(x: Tensor, y: Tensor) -> float:

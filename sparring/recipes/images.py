@@ -10,7 +10,9 @@ from sparring.core.protocols import DataSpec, SourceSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.penalties import R1
 from sparring.games.priors import Gaussian
-from sparring.metrics.judge import FID, KID, Classes
+from sparring.metrics.frechet import FID
+from sparring.metrics.kernel import KID
+from sparring.metrics.modes import Classes
 from sparring.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
 from sparring.train.optimizers import Adam, Optimizers

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparring.core.errors import RequestError
-from sparring.metrics.frechet import frechet_distance, merge, moments, moments_of, nothing, summarise
+from sparring.metrics.frechet import frechet_distance
+from sparring.metrics.summary import merge, moments, moments_of, nothing, summarise
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:

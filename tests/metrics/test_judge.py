@@ -11,9 +11,11 @@ from sparring.core.errors import RequestError
 from sparring.core.protocols import Batch
 from sparring.core.spec import from_json, to_json
 from sparring.metrics.features import Digits8
-from sparring.metrics.frechet import frechet_distance, moments
-from sparring.metrics.judge import FID, KID, Classes, Judge, measured_reference
-from sparring.metrics.kernel import kid
+from sparring.metrics.frechet import FID, frechet_distance
+from sparring.metrics.judge import Judge, measured_reference
+from sparring.metrics.kernel import KID, kid
+from sparring.metrics.modes import Classes
+from sparring.metrics.summary import moments
 
 
 def serve(x: Tensor, y: Tensor | None = None) -> Any:
@@ -43,7 +45,8 @@ def test_chunks_give_what_one_shot_gives(judge: Judge, digits: tuple[Tensor, Ten
     assert found.values["fid_real"] == pytest.approx(floor, abs=1e-6)
     expected = kid(fake, judge.real.features, seed=3)
     assert found.values["kid"] == pytest.approx(expected.value, rel=1e-3)
-    assert found.values["kid_se"] == pytest.approx(expected.standard_error, rel=1e-3)
+    half = 2.2622 * expected.standard_error  # Student's t with 9 degrees of freedom
+    assert found.values["kid_high"] == pytest.approx(expected.value + half, rel=1e-3)
     read = probabilities.argmax(1)
     assert found.values["label_accuracy"] == (read == y).double().mean().item()
     assert found.values["class_min"] == read.bincount(minlength=10).min().item() / 850
@@ -102,10 +105,14 @@ def test_provenance_says_all_that_it_takes_to_repeat_a_score(judge: Judge, some:
         "features": "digits8",
         "features_sha256": Digits8().sha256,
         "feature_dim": 64,
+        "resize": "none",
         "num_samples": 200,
+        "kept": 200,
         "reference": {"name": "digits", "split": "train", "count": 600, "sha256": "ab" * 32},
+        "held_out": None,
         "seed": 7,
         "weights": "raw",
+        "arithmetic": "float32",
         "value_range": [-1.5, 1.5],
         "levels": 256,
         "ddof": 1,
@@ -165,7 +172,7 @@ def test_data_without_a_classifier(held: Any) -> None:
     ring = torch.randn(500, 2, generator=generator)
     judge = Judge(held(ring, name="ring"))
     found = judge.score(serve(ring + torch.tensor([0.6, 0.8])), num_samples=500, seed=0)
-    assert found.values.keys() == {"fid", "fid_real", "kid", "kid_se"}
+    assert found.values.keys() == {"fid", "fid_real", "kid", "kid_low", "kid_high"}
     assert found.values["fid"] == pytest.approx(1, rel=1e-5)  # a shift by 1, which a rotation leaves as it is
     assert found.provenance["features"] == "pca2-values"
 
@@ -195,13 +202,16 @@ def test_the_reference_is_measured_once(some: tuple[Tensor, Tensor], held: Any, 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "flipped"])
 def test_a_damaged_cache_is_rebuilt(damage: str, some: tuple[Tensor, Tensor], held: Any, cache: Path) -> None:
     source, network = held(*some, name="digits", sha256="cd" * 32), Digits8()
-    whole = measured_reference(network, source)
+    whole = measured_reference(network, source, 1000)
     (file,) = [p for p in cache.rglob("*") if p.is_file()]
     good = file.read_bytes()
     flipped = bytearray(good)
     flipped[-50] ^= 64
     file.write_bytes({"empty": b"", "cut": good[:-40], "text": b"hello", "flipped": bytes(flipped)}[damage])
-    again = measured_reference(network, source)
+    notices: list[str] = []
+    again = measured_reference(network, source, 1000, notices=notices)
+    assert len(notices) == 1
+    assert str(file) in notices[0]
     assert torch.equal(again.features, whole.features)
     assert torch.equal(again.summary.scatter, whole.summary.scatter)
     assert file.read_bytes() == good
@@ -225,10 +235,9 @@ def test_a_cache_that_cannot_be_written_costs_no_score(
     assert Judge(held(*some, name="digits", sha256="cd" * 32)).real.summary.num == 600
 
 
-def test_features_kept_are_spread_over_a_sorted_source(held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparring.metrics.judge.KEPT", 100)
+def test_features_kept_are_spread_over_a_sorted_source(held: Any) -> None:
     x = torch.linspace(-1, 1, 2000)[:, None]
-    kept = Judge(held(x, name="line")).real.features
+    kept = Judge(held(x, name="line"), keep=100).real.features
     assert len(kept) == 100
     assert abs(kept.mean()) < 0.2
     assert float(kept.std()) == pytest.approx(float(x.std()), rel=0.2)

@@ -1,0 +1,71 @@
+"""What a metric is: a pure function of two measured sets of samples, with a name for each number that it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor
+
+from sparring.core.game import Prior
+from sparring.core.spec import Spec
+from sparring.metrics.features import FeatureNetwork
+from sparring.metrics.summary import Summary
+
+Better = Literal["lower", "higher"]
+
+
+class Measured(NamedTuple):
+    """What is kept of a set of N samples: all that the metrics look at, in memory that does not grow with N."""
+
+    summary: Summary
+    """Mean and scatter of the features of all N."""
+    counts: Tensor
+    """How many of all N the network reads as each class: int64 [num_classes]; [0] when it cannot tell."""
+    features: Tensor
+    """Of the first n, at most as many as the judge keeps: float32 [n, dim]."""
+    probabilities: Tensor
+    """The network's class probabilities of those n: float32 [n, num_classes], or [n, 0]."""
+    y: Tensor | None = None
+    """The labels of those n, as asked for or as they came with the data: int64 [n]."""
+    value_range: tuple[float, float] = (0.0, 0.0)
+    """Least and greatest value of all samples, before any clamping."""
+    non_finite: int = 0
+    """Samples that are not finite, or whose features are not; they are in none of the above."""
+
+
+class Setting(NamedTuple):
+    """What a metric may need beside the two sets."""
+
+    network: FeatureNetwork
+    seed: int = 0
+    """Of whatever the metric draws."""
+    held_out: Measured | None = None
+    """Real samples that the generator was not trained on."""
+    num_classes: int = 0
+    """Of the labels y, not of the network's own classes."""
+    generate: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    """z [B, dim] and y [B] or None to samples [B, *shape] in [-1, 1]; None when only samples are known."""
+    prior: Prior | None = None
+
+
+Needs = Literal["classes", "held_out", "generator"]
+
+
+class Metric(Spec):
+    """A score of samples against a reference."""
+
+    better: ClassVar[dict[str, Better]] = {}
+    """Which way is better, for those of its values that can be ranked by."""
+    needs: ClassVar[frozenset[Needs]] = frozenset()
+    """`classes`: a feature network that tells classes; `held_out` real samples; the `generator` itself."""
+    fewest: ClassVar[int] = 4
+    """The least number of samples on each side."""
+
+    def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
+        """The values by name; those with a 95 % interval beside `name_low` and `name_high` (`Interval.named`)."""
+        raise NotImplementedError(f"{type(self).__name__} must define measure()")
+
+    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
+        """What a reader of the values must know, each in one sentence."""
+        return ()
