@@ -1,9 +1,13 @@
 """A small source to judge against, and a cache folder that is not the user's."""
 
+import importlib
 import os
+import sys
+import types
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -68,3 +72,41 @@ def mnist(cache: Path) -> Callable[[Literal["train", "test"]], tuple[Tensor, Ten
     if not (Path(os.environ.get("SPARRING_DATA", "")) / "mnist").exists():
         pytest.skip("$SPARRING_DATA has no mnist/")
     return lambda split: whole("mnist", split)
+
+
+@pytest.fixture(scope="session")
+def fidelity() -> Any:
+    """torch-fidelity, the reference implementation.
+
+    It imports torchvision, which has no build for the CPU build of torch: the few names that it needs are stood in for.
+    Of these only `normalize` does anything; its data sets, transforms and VGG weights are not used.
+    """
+
+    def normalize(x: Tensor, mean: Any, std: Any, inplace: bool = False) -> Tensor:
+        mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device).view(-1, 1, 1) for v in (mean, std))
+        return (x - mean) / std
+
+    def module(name: str, **names: Any) -> types.ModuleType:
+        made = types.ModuleType(name)
+        vars(made).update(names)
+        return made
+
+    sets = {name: type(name, (), {}) for name in ("CIFAR10", "CIFAR100", "STL10")}
+    parts = {
+        "torchvision.datasets": module("torchvision.datasets", **sets),
+        "torchvision.transforms.functional": module("torchvision.transforms.functional", normalize=normalize),
+        "torchvision.models": module("torchvision.models"),
+    }
+    parts["torchvision.transforms"] = module(
+        "torchvision.transforms", functional=parts["torchvision.transforms.functional"]
+    )
+    parts["torchvision"] = module(
+        "torchvision",
+        datasets=parts["torchvision.datasets"],
+        transforms=parts["torchvision.transforms"],
+        models=parts["torchvision.models"],
+    )
+    sys.modules.update({name: part for name, part in parts.items() if name not in sys.modules})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("torch_fidelity")
