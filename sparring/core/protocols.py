@@ -62,6 +62,10 @@ class SourceSpec(Spec):
     def load(self) -> Source:
         raise NotImplementedError(f"{type(self).__name__} must define load()")
 
+    def load_held_out(self) -> Source | None:
+        """Real samples of the same kind that are not trained on, or None where there are none."""
+        return None
+
 
 class NetworkSpec(Spec):
     """How to build a player's network.

@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from sparring.core.errors import RequestError, nearest
 from sparring.core.protocols import SourceSpec
 from sparring.data import named
@@ -29,20 +32,62 @@ class Data(SourceSpec):
     """Data by name or path.
 
     `source` is one of `sparring.data.named.NAMES`, or a path: a folder of images or IDX files, an archive of images,
-    an IDX file, `.npy` or `.npz`. `size` (H, W) brings all images to one size.
+    an IDX file, `.npy` or `.npz`. `size` (H, W) brings all images to one size. `hold_out` samples, drawn evenly from
+    all, are set aside: they are not trained on, and judge whether the discriminator learns its samples by heart.
     """
 
     source: str
     split: Literal["train", "test"] = "train"
     size: tuple[int, int] | None = None
     labels: Literal["use", "ignore"] = "use"
+    hold_out: int = 0
 
     def __post_init__(self) -> None:
+        if self.hold_out < 0:
+            raise RequestError(f"--hold-out {self.hold_out}: expected a number of samples, at least 0")
         if self.size is not None and not all(1 <= side <= MAX_SIDE for side in self.size):
             raise RequestError(f"--size {self.size[0]}x{self.size[1]}: expected sides from 1 to {MAX_SIDE}")
 
     def load(self) -> Resident:
-        """Reads the source. Raises `RequestError` when it is not there or cannot be used."""
+        """Reads the source, without what is held out. Raises `RequestError` when it is not there or cannot be used."""
+        source = self._load()
+        if not self.hold_out:
+            return source
+        _, kept = self._parts(source)
+        return source.subset(kept, f"{self.hold_out} samples are held out and not trained on")
+
+    def load_held_out(self) -> Resident | None:
+        """What is held out; without `hold_out` the test split where there is one, else None."""
+        if self.hold_out:
+            source = self._load()
+            held, _ = self._parts(source)
+            held_out = source.subset(held, f"held out of {len(source)} samples")
+            held_out.report["split"] = "held out"
+            return held_out
+        if self.split != "train" or not self._has_test_split():
+            return None
+        return self.replace(split="test").load()
+
+    def _has_test_split(self) -> bool:
+        if self.source in named.NAMES:
+            return True
+        try:
+            names = [entry.name.lower() for entry in Path(self.source).expanduser().iterdir()]
+        except OSError:
+            return False
+        return {"train", "test"} <= set(names) or any(name.startswith("t10k-images") for name in names)
+
+    def _parts(self, source: Resident) -> tuple[Tensor, Tensor]:
+        """Positions held out and positions kept, each in the source's order."""
+        if len(source) - self.hold_out < 2 or self.hold_out == 1:
+            raise RequestError(
+                f"--hold-out {self.hold_out}: {source.spec.name} holds {len(source)} samples, of which at least 2 must "
+                f"be held out and 2 stay"
+            )
+        order = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))
+        return order[: self.hold_out].sort().values, order[self.hold_out :].sort().values
+
+    def _load(self) -> Resident:
         started = time.perf_counter()
         if self.source in named.NAMES:
             source = named.load_named(self.source, self.split)

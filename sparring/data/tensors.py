@@ -63,6 +63,24 @@ class Resident:
         array: NDArray[Any] = self.images.cpu().numpy()
         return array.view(np.uint16) ^ np.uint16(_OFFSET) if array.dtype == np.int16 else array
 
+    def subset(self, index: Tensor, note: str) -> Resident:
+        """The samples at int64 positions [n], in that order; the report counts them anew and its notes say `note`."""
+        images = self.images.index_select(0, index)
+        labels = None if self.labels is None else self.labels.index_select(0, index)
+        sha256, duplicates = _fingerprint(images, labels, self.spec.levels)
+        classes = {}
+        if labels is not None:
+            counts = torch.bincount(labels, minlength=self.spec.num_classes).tolist()
+            classes = dict(zip(self.spec.class_names, counts, strict=True))
+        report = self.report | {
+            "count": len(images),
+            "classes": classes,
+            "duplicates": duplicates,
+            "notes": [*self.report["notes"], note],
+            "sha256": sha256,
+        }
+        return Resident(images, labels, self.spec.replace(sha256=sha256), report)
+
     def without_labels(self) -> Resident:
         """The same samples with the labels set aside; the report's notes say so."""
         if self.labels is None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import Source
@@ -156,3 +158,36 @@ def test_describe_vectors_and_hostile_names(tmp_path: Path) -> None:
     assert "3 vectors of 4 numbers, floats" in describe(source)
     source.report["refused"] = [{"file": "x" * 300, "reason": "empty file"}]
     assert max(map(len, describe(source).splitlines())) <= 80
+
+
+def test_what_is_held_out_is_not_trained_on(tmp_path: Path) -> None:
+    x = np.arange(60, dtype=np.uint8)[:, None, None] + np.zeros((8, 8), np.uint8)
+    np.savez(tmp_path / "some.npz", images=x, labels=np.arange(60) % 3)
+    data = Data(source=str(tmp_path / "some.npz"), hold_out=15)
+    kept, held = data.load(), data.load_held_out()
+    assert held is not None
+    assert (len(kept), len(held)) == (45, 15)
+    values = [{int(v) for v in part.images[:, 0, 0, 0]} for part in (kept, held)]
+    assert values[0] | values[1] == set(range(60))
+    assert sum(kept.report["classes"].values()) == kept.report["count"] == 45
+    assert kept.report["sha256"] == kept.spec.sha256 != held.spec.sha256
+    assert (kept.report["split"], held.report["split"]) == ("train", "held out")
+    assert torch.equal(kept.labels, kept.images[:, 0, 0, 0].long() % 3)
+    assert data.load().spec == kept.spec
+    with pytest.raises(RequestError, match="--hold-out 59: some holds 60 samples"):
+        data.replace(hold_out=59).load()
+
+
+def test_a_test_split_is_held_out_where_there_is_one(tmp_path: Path) -> None:
+    held = Data(source="digits").load_held_out()
+    assert held is not None
+    assert (len(held), held.report["split"]) == (297, "test")
+    assert Data(source="digits", split="test").load_held_out() is None
+    for name in ("train/a.png", "test/b.png", "train/c.png", "test/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 8), len(name)).save(tmp_path / name)
+    held = Data(source=str(tmp_path)).load_held_out()
+    assert held is not None
+    assert len(held) == 2
+    np.save(tmp_path / "x.npy", np.zeros((5, 8, 8), np.uint8))
+    assert Data(source=str(tmp_path / "x.npy")).load_held_out() is None
