@@ -18,7 +18,9 @@ from PIL import Image
 
 from sparring.cli import main
 
-QUICK = ["--budget", "1280img", "--set", "scoring.samples=100", "--set", "scoring.times=2"]
+QUICK = ["--budget", "1280img"]
+for field in ("samples=100", "times=2", "spacing=1"):
+    QUICK += ["--set", f"scoring.{field}"]
 
 
 @pytest.fixture(autouse=True)

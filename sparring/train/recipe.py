@@ -11,23 +11,33 @@ from sparring.core.spec import Spec
 from sparring.train.optimizers import Optimizers
 from sparring.train.player import Average
 from sparring.train.schedule import Budget
+from sparring.train.stopping import Patience
 
 
 class Scoring(Spec):
     """How often and how the averaged generator is judged.
 
-    `times` evaluations are spread evenly over the run, each on `samples` samples; `metrics` are specs of
-    `sparring.metrics`, and the first value that can rank is what `best` means.
+    At most `times` evaluations are spread evenly over the run, each on `samples` samples, with at least `spacing`
+    images trained on for each sample scored in between, so that judging stays a small share of the work; where the
+    budget is in seconds, also at most the share `most` of the time so far is spent on it. The end of the run is always
+    scored. `metrics` are specs of `sparring.metrics`, and the first value that can rank is what `best` and `patience`
+    mean.
     """
 
     times: int = 5
     samples: int = 5_000
+    spacing: float = 10.0
+    most: float = 0.1
     features: str = "auto"
     metrics: tuple[Spec, ...] = ()
+    patience: Patience = Patience()
 
     def __post_init__(self) -> None:
-        if self.times < 0 or self.samples < 2:
-            raise RequestError(f"scoring: expected times >= 0 and samples >= 2, found {self.times} and {self.samples}")
+        if self.times < 0 or self.samples < 2 or self.spacing < 0 or not 0 < self.most <= 1:
+            raise RequestError(
+                "scoring: expected times >= 0, samples >= 2, spacing >= 0 and most in (0, 1], found "
+                f"{self.times}, {self.samples}, {self.spacing}, {self.most}"
+            )
 
 
 class Train(Spec):

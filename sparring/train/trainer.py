@@ -7,6 +7,7 @@ and the clock, so a run that stops and resumes goes on exactly.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,7 @@ from sparring.train.player import Player
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
 from sparring.train.schedule import Budget, Clock, Plan
+from sparring.train.stopping import Progress
 
 
 class Stepped(NamedTuple):
@@ -86,11 +88,14 @@ class Judge(Protocol):
     @property
     def better(self) -> Mapping[str, str]: ...
 
-    def score(self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str) -> Score: ...
+    def score(
+        self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str, arithmetic: str
+    ) -> Score: ...
 
 
 GRID_COLUMNS = 8
 _SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
+_NORMAL_95 = 1.96  # standard errors from the middle of a 95 % interval to its end
 _DRIFT = 0.01  # a plan that would miss the budget by more than this share is bent
 
 
@@ -132,7 +137,11 @@ class Trainer:
         self.scoring_seconds = 0.0
         self.num_grids = 0
         self.num_scores = 0
+        self.scored_at = 0
         self.best: float | None = None
+        self.gain: Progress | None = None
+        self.judged_by = ""
+        self.landing: int | None = None
         self._stop = False
 
     @property
@@ -157,6 +166,9 @@ class Trainer:
             self.plan.bend(images, self.seconds / budget.amount, images + round((budget.amount - self.seconds) * pace))
         self.num_grids = int(self.recipe.train.grids * self.clock.progress**0.5) + min(1, images)
         self.num_scores = int(self.recipe.scoring.times * self.clock.progress)
+        self.landing = None  # whoever gives a new budget wants to go on
+        if self.gain is not None:
+            self.gain = self.gain._replace(since=0)
 
     def stop(self) -> None:
         """Asks the loop to save and end after the step in progress; safe to call from a signal handler."""
@@ -167,7 +179,7 @@ class Trainer:
 
         Raises `TrainingError` when a loss is no longer finite; what was saved before stays good.
         """
-        train, scoring = self.recipe.train, self.recipe.scoring
+        train = self.recipe.train
         if self.step == 0 and train.grids:
             yield self.sample_grid()
         started = time.perf_counter() - self.seconds
@@ -184,7 +196,7 @@ class Trainer:
             paused = time.perf_counter()
             if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
                 yield self.sample_grid()
-            if self.judge is not None and scoring.times * self.clock.progress >= self.num_scores + 1:
+            if self._score_is_due():
                 scored = self.score()
                 self.seconds = time.perf_counter() - started  # what is saved now must count what scoring took
                 yield scored
@@ -250,20 +262,75 @@ class Trainer:
         """What the judge says of the averaged generator now; labels follow the data's own frequencies."""
         assert self.judge is not None
         self.num_scores = max(self.num_scores + 1, int(self.recipe.scoring.times * self.clock.progress))
+        self.scored_at = self.clock.images
         started = time.perf_counter()
-        scoring = self.recipe.scoring
+        train, scoring = self.recipe.train, self.recipe.scoring
         score = self.judge.score(
-            self._numbered_samples, num_samples=scoring.samples, seed=self.recipe.train.seed, weights="ema"
+            self._numbered_samples,
+            num_samples=scoring.samples,
+            seed=train.seed,
+            weights="ema",
+            arithmetic=train.precision,
         )
         ranking = next((name for name in score.values if name in self.judge.better), None)
-        best = False
+        best, notes = False, list(score.notes)
         if ranking is not None:
-            value = score.values[ranking]
-            lower = self.judge.better[ranking] == "lower"
-            best = self.best is None or (value < self.best if lower else value > self.best)
-            self.best = value if best else self.best
+            made_by = _made_by(ranking, score.provenance)
+            if self.judged_by and made_by != self.judged_by:
+                self.best = self.gain = None
+                notes.append("earlier scores were made in another way and don't compare: the best is sought anew")
+            self.judged_by = made_by
+            best = self._follow(ranking, score.values, lower=self.judge.better[ranking] == "lower")
         self.scoring_seconds += time.perf_counter() - started
-        return Scored(self.clock, score.values, score.provenance, score.notes, best)
+        return Scored(self.clock, score.values, score.provenance, tuple(notes), best)
+
+    def why_ended(self) -> str:
+        """Why a run that is done came to its end, in one sentence."""
+        if self.landing is None or self.gain is None:
+            return f"the budget of {self.recipe.train.budget} is spent"
+        since = f"no clearly better score since {self.gain.images:,} images"
+        if self.landing < self.clock.images:
+            return f"{since}, so from {self.landing:,} images on the learning rate was brought to its end"
+        return since
+
+    def _follow(self, ranking: str, values: dict[str, float], *, lower: bool) -> bool:
+        """Takes note of a score: whether it is the best so far, and whether the wait for a better one is over."""
+        value, images = values[ranking], self.clock.images
+        error = (values.get(f"{ranking}_high", value) - values.get(f"{ranking}_low", value)) / (2 * _NORMAL_95)
+        if self.gain is None or self.best is None:
+            self.best, self.gain = value, Progress(images, value, error)
+            return True
+        self.gain = self.gain.follow(images, value, error, lower=lower)
+        best = value < self.best if lower else value > self.best
+        self.best = value if best else self.best
+        if self.landing is None and self.gain.over(self.recipe.scoring.patience, images):
+            self._land()
+        return best
+
+    def _land(self) -> None:
+        """Brings the run to its end: over a short span where a learning rate has still to fall, else at once."""
+        clock = self.clock
+        end = clock._replace(progress=1.0)
+        schedules = [player.optimizer.schedule for player in self.players.values()]
+        falls = any(schedule.factor(end) < 0.99 * schedule.factor(clock) for schedule in schedules)
+        span = round(self.recipe.scoring.patience.landing * clock.images) if falls else 0
+        if self.plan.total is None or clock.images + span < self.plan.total:
+            self.landing = clock.images
+            self.plan.bend(clock.images, clock.progress, clock.images + span)
+
+    def _score_is_due(self) -> bool:
+        if self.judge is None or self.recipe.scoring.times == 0:
+            return False
+        scoring, clock = self.recipe.scoring, self.clock
+        if self.done:
+            return self.scored_at < clock.images
+        if scoring.times * clock.progress < self.num_scores + 1:
+            return False
+        if self.recipe.train.budget.unit == "seconds" and self.num_scores:
+            next_one = self.scoring_seconds / self.num_scores
+            if self.scoring_seconds + next_one > scoring.most * self.seconds:
+                return False
+        return clock.images - self.scored_at >= scoring.spacing * scoring.samples
 
     def saved(self, why: str) -> Saved:
         return Saved(self.clock, *self.state(), why)
@@ -280,7 +347,11 @@ class Trainer:
             "plan": [list(knot) for knot in self.plan.knots],
             "num_grids": self.num_grids,
             "num_scores": self.num_scores,
+            "scored_at": self.scored_at,
             "best": self.best,
+            "gain": self.gain,
+            "judged_by": self.judged_by,
+            "landing": self.landing,
         }
         return tensors, meta
 
@@ -297,6 +368,8 @@ class Trainer:
         self.seconds, self.scoring_seconds = meta["seconds"], meta["scoring_seconds"]
         self.plan = Plan([(int(x), float(y)) for x, y in meta["plan"]])
         self.num_grids, self.num_scores, self.best = meta["num_grids"], meta["num_scores"], meta["best"]
+        self.scored_at, self.judged_by, self.landing = meta["scored_at"], meta["judged_by"], meta["landing"]
+        self.gain = None if meta["gain"] is None else Progress(*meta["gain"])
 
     def _numbered_samples(self, start: int, count: int) -> Batch:
         seed = self.recipe.train.seed
@@ -330,7 +403,7 @@ class Trainer:
         total = images + max(1, round((budget.amount - self.seconds - to_score) * pace))
         if self.plan.total is None:
             self.plan.bend(images, self.seconds / budget.amount, total)
-        elif abs(total - self.plan.total) > _DRIFT * self.plan.total:
+        elif self.landing is None and abs(total - self.plan.total) > _DRIFT * self.plan.total:
             self.plan.bend(images, self.plan.progress(images), total)
 
 
@@ -348,6 +421,12 @@ class Pace:
         rate = (step - self._step) / max(1e-9, seconds - self._seconds - self._paused)
         self._step, self._seconds, self._paused = step, seconds, 0.0
         return rate
+
+
+def _made_by(ranking: str, provenance: Mapping[str, Any]) -> str:
+    """All that two scores must share to be compared."""
+    free = ("seed", "value_range", "sparring")
+    return json.dumps([ranking, {k: v for k, v in provenance.items() if k not in free}], sort_keys=True)
 
 
 def _check_finite(values: dict[str, float], clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +19,10 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.penalties import R1
 from sparring.layers import Activation, BatchNormalization, Dense, Dropout
 from sparring.networks.layered import Discriminator, Generator
-from sparring.train.optimizers import SGD, Optimizers
+from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe, Scoring
-from sparring.train.schedule import Budget, Clock, InverseDecay
+from sparring.train.schedule import Budget, Clock, Constant, Cosine, InverseDecay, Schedule
+from sparring.train.stopping import Patience
 from sparring.train.trainer import Event, Sampled, Saved, Scored, Stepped, Trainer
 
 Make = Callable[..., Trainer]
@@ -37,16 +39,23 @@ class FakeJudge:
 
     better = {"fid": "lower"}  # noqa: RUF012
 
-    def __init__(self, *values: float, seconds: float = 0.0) -> None:
-        self.values, self.seconds, self.calls = list(values), seconds, 0
+    def __init__(self, *values: float, seconds: float = 0.0, **provenance: Any) -> None:
+        self.values, self.seconds, self.calls, self.provenance = list(values), seconds, 0, provenance
 
-    def score(self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str) -> FakeScore:
+    def score(
+        self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str, arithmetic: str
+    ) -> FakeScore:
         sample(0, num_samples)
         torch.rand(7)
         time.sleep(self.seconds)
         value = self.values[min(self.calls, len(self.values) - 1)]
         self.calls += 1
-        return FakeScore({"fid": value}, {}, ())
+        return FakeScore({"fid": value}, self.provenance, ())
+
+
+def often(times: int) -> Scoring:
+    """Scoring whose cost does not matter."""
+    return Scoring(times=times, samples=20, spacing=0, most=1)
 
 
 def final(trainer: Trainer) -> dict[str, Tensor]:
@@ -145,7 +154,7 @@ def test_runs_repeat_and_seeds_differ(trainer: Make, recipe: Recipe) -> None:
 
 
 def test_scoring_and_sampling_leave_training_bitwise_the_same(trainer: Make, recipe: Recipe) -> None:
-    watched = recipe.replace(scoring=Scoring(times=6, samples=20), train=recipe.train.replace(grids=9))
+    watched = recipe.replace(scoring=often(6), train=recipe.train.replace(grids=9))
     unwatched = recipe.replace(train=recipe.train.replace(grids=0))
     assert_same(final(trainer(watched, judge=FakeJudge(3, 2, 1))), final(trainer(unwatched)))
 
@@ -230,7 +239,7 @@ def test_k_fresh_batches_for_each_move_of_the_generator(trainer: Make, recipe: R
 
 
 def test_events_in_order_and_best_by_score(trainer: Make, recipe: Recipe) -> None:
-    playing = trainer(recipe.replace(scoring=Scoring(times=4, samples=20)), judge=FakeJudge(5, 3, 4, 2))
+    playing = trainer(recipe.replace(scoring=often(4)), judge=FakeJudge(5, 3, 4, 2))
     events = list(playing.run())
     scored = [e for e in events if isinstance(e, Scored)]
     assert [e.best for e in scored] == [True, True, False, True]
@@ -244,7 +253,7 @@ def test_events_in_order_and_best_by_score(trainer: Make, recipe: Recipe) -> Non
 
 def test_a_budget_in_seconds_is_kept_scoring_included(trainer: Make, recipe: Recipe) -> None:
     budget = Budget(amount=3.0)
-    timed = recipe.replace(train=recipe.train.replace(budget=budget, grids=3), scoring=Scoring(times=4, samples=20))
+    timed = recipe.replace(train=recipe.train.replace(budget=budget, grids=3), scoring=often(4))
     playing = trainer(timed, judge=FakeJudge(1, seconds=0.15))
     started = time.perf_counter()
     events = list(playing.run())
@@ -256,8 +265,86 @@ def test_a_budget_in_seconds_is_kept_scoring_included(trainer: Make, recipe: Rec
     assert replay[-1] == (playing.plan.total, 1.0)
 
 
+def patient(recipe: Recipe, schedule: Schedule, **patience: float) -> Recipe:
+    adam = Adam(lr=1e-3, schedule=schedule)
+    scoring = Scoring(times=12, samples=20, spacing=0, most=1, patience=Patience(**patience))  # type: ignore[arg-type]
+    return recipe.replace(scoring=scoring, optimizers=Optimizers(generator=adam, discriminator=adam))
+
+
+def test_a_run_that_gets_no_better_lands(trainer: Make, recipe: Recipe) -> None:
+    """24 steps of 8 images, scored every 16: the best at 32, two more at 48 and 64, then a quarter of 64 to land."""
+    lands = patient(recipe, Cosine(), scores=2, factor=0.5, landing=0.25)
+    playing = trainer(lands, judge=FakeJudge(5, 3, 4, 4, 4))
+    clocks = [e.clock for e in playing.run() if isinstance(e, Scored)]
+    assert [clock.images for clock in clocks[:4]] == [16, 32, 48, 64]
+    assert playing.landing == 64
+    assert playing.done
+    assert (clocks[-1].images, clocks[-1].progress) == (80, 1.0)
+    assert playing.plan.progress(72) == pytest.approx((1 / 3 + 1) / 2)  # the rate falls evenly to its end
+    assert "no clearly better score since 32 images, so from 64 images on" in playing.why_ended()
+
+
+def test_a_run_whose_rate_does_not_fall_stops_at_once(trainer: Make, recipe: Recipe) -> None:
+    playing = trainer(patient(recipe, Constant(), scores=2, factor=0.5), judge=FakeJudge(5, 3, 4, 4, 4))
+    assert [e.clock.images for e in playing.run() if isinstance(e, Scored)] == [16, 32, 48, 64]
+    assert playing.why_ended() == "no clearly better score since 32 images"
+
+
+def test_patience_survives_a_stop(trainer: Make, recipe: Recipe) -> None:
+    lands = patient(recipe, Cosine(), scores=2, factor=0.5, landing=0.25)
+    whole = trainer(lands, judge=FakeJudge(5, 3, 4, 4, 4))
+    ended = final(whole)
+    first = trainer(lands, judge=FakeJudge(5, 3, 4))
+    for event in first.run():
+        if isinstance(event, Scored) and event.clock.images == 48:
+            break
+    tensors, meta = first.state()
+    second = trainer(lands, judge=FakeJudge(4))
+    second.load({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(meta)))
+    assert_same(final(second), ended)
+    assert second.why_ended() == whole.why_ended()
+
+
+def test_a_new_budget_ends_the_landing(trainer: Make, recipe: Recipe) -> None:
+    playing = trainer(patient(recipe, Cosine(), scores=2, factor=0.5), judge=FakeJudge(5, 3, 4, 4, 4, 2, 1, 0))
+    list(playing.run())
+    assert playing.clock.images == 80
+    playing.set_budget(Budget(amount=8 * 20, unit="images"))
+    assert playing.clock.progress == 0.5
+    list(playing.run())
+    assert playing.clock.images == 160
+
+
+def test_scores_made_in_another_way_are_not_compared(trainer: Make, recipe: Recipe) -> None:
+    scored = recipe.replace(scoring=Scoring(times=2, samples=20, spacing=0))
+    first = trainer(scored, judge=FakeJudge(3, num_samples=20, seed=1, sparring="1"))
+    event = next(e for e in first.run() if isinstance(e, Scored))
+    assert event.best
+    tensors, meta = first.state()
+    for provenance, best in (({"num_samples": 20, "seed": 2}, False), ({"num_samples": 30}, True)):
+        second = trainer(scored, judge=FakeJudge(5, **provenance))
+        second.load({k: v.clone() for k, v in tensors.items()}, meta)
+        (again,) = [e for e in second.run() if isinstance(e, Scored)]
+        assert again.best == best
+        assert ("don't compare" in "".join(again.notes)) == best
+
+
+def test_scoring_stays_a_small_share(trainer: Make, recipe: Recipe) -> None:
+    few = trainer(recipe.replace(scoring=Scoring(times=24, samples=5, spacing=10)), judge=FakeJudge(1))
+    images = [e.clock.images for e in few.run() if isinstance(e, Scored)]
+    assert images == [56, 112, 168, 192]  # at least 50 in between, and the end
+    budget = Budget(amount=3.0)
+    timed = recipe.replace(
+        train=recipe.train.replace(budget=budget, grids=0), scoring=Scoring(times=20, samples=20, spacing=0, most=0.1)
+    )
+    playing = trainer(timed, judge=FakeJudge(1, seconds=0.1))
+    scored = [e for e in playing.run() if isinstance(e, Scored)]
+    assert 2 <= len(scored) <= 4
+    assert scored[-1].clock.progress == 1.0
+
+
 def test_a_checkpoint_made_at_a_score_counts_the_seconds_that_scoring_took(trainer: Make, recipe: Recipe) -> None:
-    playing = trainer(recipe.replace(scoring=Scoring(times=1, samples=20)), judge=FakeJudge(1, seconds=0.3))
+    playing = trainer(recipe.replace(scoring=often(1)), judge=FakeJudge(1, seconds=0.3))
     best = next(event for event in playing.run() if isinstance(event, Saved) and event.why == "best")
     assert best.meta["seconds"] >= best.meta["scoring_seconds"] > 0.3
     assert best.meta["seconds"] > 0.3 + 0.01  # the steps before it, too
@@ -272,7 +359,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(trainer: Make) -> None:
 
 
 def test_a_new_budget_goes_on_with_pictures_and_scores(trainer: Make, recipe: Recipe) -> None:
-    playing = trainer(recipe.replace(scoring=Scoring(times=4, samples=20)), judge=FakeJudge(1))
+    playing = trainer(recipe.replace(scoring=often(4)), judge=FakeJudge(1))
     list(playing.run())
     playing.set_budget(Budget(amount=8 * 48, unit="images"))
     assert playing.clock.progress == 0.5
