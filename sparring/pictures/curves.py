@@ -27,37 +27,52 @@ MARGIN, TICK, LINE, FOOT = 14, 8, 22, 28
 PAD = 7
 """Pixels beside the plot where a dot at its end may stand out."""
 INK, GREY, GRID, BETWEEN, BEST = "#202124", "#5f6368", "#dadce0", "#eeeff1", "#3c4043"
+_CUT = 1e-308
+"""Stands for values of 0 and less on a log axis."""
 
 
 class Series(NamedTuple):
-    """One line: x in images seen, y of the same length (NaN or infinite: a gap), a colour that Pillow knows."""
+    """One line: x in images seen, y of the same length (NaN or infinite: a gap), a colour that Pillow knows.
+
+    `low` and `high`, of the same length, are the ends of an interval around y, drawn as a pale band (NaN: none). A
+    `thin` line is one to compare with.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     color: str
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    thin: bool = False
 
 
 class Panel(NamedTuple):
     """Series on common axes; scores of different provenance belong in different panels.
 
     With `log` the y axis is logarithmic and values of 0 or less are gaps. `best` is the images seen of the best
-    checkpoint: a dashed line there, a ring on every value logged just there, and these values in the legend.
+    checkpoint: a dashed line there, a ring on every value logged just there, and these values in the legend. A `note`
+    is what a reader must know, in a line below the title.
     """
 
     title: str
     series: tuple[Series, ...]
     log: bool = False
     best: float | None = None
+    note: str = ""
 
 
 class _Line(NamedTuple):
-    """A series made ready: x in increasing order, y with NaN for what cannot be drawn."""
+    """A series made ready: x in increasing order, y with NaN for what cannot be drawn; low and high around it, which
+    are y itself where there is no interval."""
 
     name: str
     x: Array
     y: Array
     color: str
+    low: Array
+    high: Array
+    thin: bool
 
 
 def curves(path: Path | str, panels: Sequence[Panel], *, info: Mapping[str, str] | None = None) -> None:
@@ -70,7 +85,7 @@ def draw_curves(panels: Sequence[Panel]) -> Image.Image:
 
     Where more values fall on a pixel than can be told apart, the line is their mean and a pale band spans them from
     least to greatest. On linear axes rare values far outside the rest are left outside, and counted beside the title.
-    Raises `RequestError` without panels or when x and y of a series differ in length.
+    Raises `RequestError` without panels or when x, y, low and high of a series differ in length.
     """
     if not panels:
         raise RequestError("curves need at least one panel, found none")
@@ -93,19 +108,31 @@ def draw_curves(panels: Sequence[Panel]) -> Image.Image:
 
 
 def _line(series: Series, log: bool) -> _Line:
-    if len(series.x) != len(series.y):
-        raise RequestError(f"series {series.name!r} has {len(series.x)} values of x but {len(series.y)} of y")
+    for name, values in (("y", series.y), ("low", series.low), ("high", series.high)):
+        if values is not None and len(values) != len(series.x):
+            raise RequestError(f"series {series.name!r} has {len(series.x)} values of x but {len(values)} of {name}")
     x, y = np.array(series.x, np.float64), np.array(series.y, np.float64)
     y[~np.isfinite(y)] = np.nan
     if log:
         y[y <= 0] = np.nan
     order = np.argsort(x, kind="stable")
-    return _Line(series.name, x[order], y[order], series.color)
+    low, high = (_end(end, y, log)[order] for end in (series.low, series.high))
+    return _Line(series.name, x[order], y[order], series.color, low, high, series.thin)
+
+
+def _end(end: Sequence[float] | None, y: Array, log: bool) -> Array:
+    """One end of the interval; below what a log axis can show it is small enough to be cut off by any."""
+    if end is None:
+        return y
+    values = np.array(end, np.float64)
+    if log:
+        values[values <= 0] = _CUT
+    return np.where(np.isfinite(values) & ~np.isnan(y), values, y)
 
 
 def _y_axis(lines: list[_Line], log: bool) -> Axis:
-    values = np.concatenate([np.zeros(0), *(line.y for line in lines)])
-    values = values[~np.isnan(values)]
+    values = np.concatenate([np.zeros(0), *(v for line in lines for v in (line.y, line.low, line.high))])
+    values = values[~np.isnan(values) & (values != _CUT)]
     return log_axis(values) if log else value_axis(values)
 
 
@@ -113,7 +140,8 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
     """One panel; title and legend stand above the plot, so that no text ever lies on a line."""
     small, large = font(13), font(16)
     rows = _legend(panel, lines, width)
-    head = MARGIN + LINE * (1 + len(rows)) + 4
+    below = LINE * (panel.note != "")
+    head = MARGIN + LINE * (1 + len(rows)) + below + 4
     picture = Image.new("RGB", (WIDTH, head + PLOT_HEIGHT + FOOT), "white")
     pen = ImageDraw.Draw(picture)
 
@@ -123,9 +151,10 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
     title = _cut(title, large, width - (16 + small.getlength(note) if note else 0))
     pen.text((left, MARGIN + 8), title, fill=INK, font=large, anchor="lm")
     pen.text((left + width, MARGIN + 8), note, fill=GREY, font=small, anchor="rm")
+    pen.text((left, MARGIN + LINE + 8), _cut(panel.note, small, width), fill=GREY, font=small, anchor="lm")
 
     for n, row in enumerate(rows):
-        x, y = float(left), MARGIN + LINE * (n + 1) + 8
+        x, y = float(left), MARGIN + LINE * (n + 1) + below + 8
         for name, color in row:
             if color == BEST:
                 _dashes(pen, (x, y), (x + 18, y), 1)
@@ -206,20 +235,23 @@ def _plot(lines: list[_Line], x_axis: Axis, y_axis: Axis, width: int, best: floa
 
     drawn = [_columns(line, x_axis.high, width) for line in lines]
     for line, (x, mean, least, most) in zip(lines, drawn, strict=True):
-        if len(x) < len(line.x):
-            pale = Image.new("RGB", plot.size, line.color)
-            mask = Image.new("L", plot.size, 0)
-            for run in _runs(mean):
-                across = [right(v) for v in x[run]]
-                edge = [*zip(across, down(most[run]), strict=True)]
-                edge += reversed([*zip(across, down(least[run]), strict=True)])
-                ImageDraw.Draw(mask).polygon([(float(a), float(b)) for a, b in edge], fill=56)
-            plot.paste(pale, mask=mask)
+        if not (most > least).any():
+            continue
+        pale = Image.new("RGB", plot.size, line.color)
+        mask = Image.new("L", plot.size, 0)
+        for run in _runs(mean):
+            across, upper, lower = [right(v) for v in x[run]], down(most[run]), down(least[run])
+            if len(across) == 1:  # a band of one value would have no width
+                across = [across[0] - 2 * LARGE, across[0] + 2 * LARGE]
+                upper, lower = upper.repeat(2), lower.repeat(2)
+            edge = [*zip(across, upper, strict=True), *reversed([*zip(across, lower, strict=True)])]
+            ImageDraw.Draw(mask).polygon([(float(a), float(b)) for a, b in edge], fill=56)
+        plot.paste(pale, mask=mask)
     for line, (x, mean, _, _) in zip(lines, drawn, strict=True):
-        dots = len(x) <= 40
+        dots = len(x) <= 40 and not line.thin
         for run in _runs(mean):
             points = [(right(a), float(b)) for a, b in zip(x[run], down(mean[run]), strict=True)]
-            pen.line(points, fill=line.color, width=2 * LARGE, joint="curve")
+            pen.line(points, fill=line.color, width=LARGE if line.thin else 2 * LARGE, joint="curve")
             for point in points if dots or len(points) == 1 else []:
                 pen.circle(point, 3 * LARGE, fill=line.color)
     if best is not None:
@@ -232,19 +264,19 @@ def _plot(lines: list[_Line], x_axis: Axis, y_axis: Axis, width: int, best: floa
 
 
 def _columns(line: _Line, high: float, width: int) -> tuple[Array, Array, Array, Array]:
-    """x, mean, least and greatest y per column of two pixels, where there are more values than columns."""
+    """x, mean, least and greatest y per column of two pixels, where there are more values than columns; else the
+    values and their intervals."""
     columns = width // 2
     if len(line.x) <= columns:
-        return line.x, line.y, line.y, line.y
+        return line.x, line.y, line.low, line.high
     which = (line.x / high * (columns - 1)).round()
     groups = np.split(np.arange(len(which)), np.flatnonzero(np.diff(which)) + 1)
     kept = np.full((4, len(groups)), np.nan)
     for n, group in enumerate(groups):
-        y = line.y[group]
-        y = y[~np.isnan(y)]
         kept[0, n] = line.x[group].mean()
-        if len(y):
-            kept[1:, n] = y.mean(), y.min(), y.max()
+        group = group[~np.isnan(line.y[group])]
+        if len(group):
+            kept[1:, n] = line.y[group].mean(), line.low[group].min(), line.high[group].max()
     return kept[0], kept[1], kept[2], kept[3]
 
 

@@ -202,3 +202,81 @@ def test_few_points_are_dots_on_their_line():
     thick = [int((ink[:, 1] == round(left + share * (right - left))).sum()) for share in (0.25, 0.5, 0.75)]
     assert thick[0] == thick[2] <= 3
     assert thick[1] >= 5
+
+
+def pale(picture, column):
+    """The rows of a column of pixels that a pale blue band colours, below the legend."""
+    found = np.asarray(picture)[:, column].astype(int)
+    rows = np.flatnonzero((found[:, 2] - found[:, 0] > 20) & (found[:, 0] > 120))
+    return rows[rows > 60]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_an_interval_is_a_band_between_its_ends(log):
+    x = [0, 10, 20]
+    ends = [Series("low", x, [2.0] * 3, ORANGE), Series("high", x, [8.0] * 3, ORANGE)]
+    score = Series("fid", x, [5.0] * 3, BLUE, low=[2.0] * 3, high=[8.0] * 3)
+    with_ends = draw_curves([Panel("t", (*ends, score), log)])
+    column = WIDTH // 3
+    band = pale(with_ends, column)
+    lines = plotted(with_ends, ORANGE)
+    lines = np.unique(lines[lines[:, 1] == column, 0])
+    assert abs(band.min() - lines.min()) <= 3
+    assert abs(band.max() - lines.max()) <= 3
+    bare = draw_curves([Panel("t", (*ends, score._replace(low=None, high=None)), log)])
+    assert len(pale(bare, column)) <= 4  # the smoothed edges of the line itself
+
+
+def test_the_axis_holds_the_interval():
+    x, y = [0, 10], [5.0, 5.0]
+    picture = draw_curves([Panel("t", (Series("fid", x, y, BLUE, low=[-100.0] * 2, high=[100.0] * 2),))])
+    band = pale(picture, WIDTH // 3)
+    assert 0.85 * PLOT_HEIGHT < np.ptp(band) < PLOT_HEIGHT
+
+
+def test_an_interval_that_reaches_zero_goes_down_to_the_end_of_a_log_axis():
+    both = Series("fid", [0, 10], [5.0, 5.0], BLUE, low=[-1.0, 0.0], high=[9.0, 9.0])
+    picture = draw_curves([Panel("t", (both,), log=True)])
+    band = pale(picture, WIDTH // 3)
+    assert band.max() - 60 > PLOT_HEIGHT - 3  # the plot begins at row 62
+    lines = Panel("t", (both._replace(y=[9.0, 9.0], low=None, high=None), both._replace(low=None, high=None)), log=True)
+    same_axis = plotted(draw_curves([lines]), BLUE)
+    assert (
+        abs(plotted(picture, BLUE)[:, 0].max() - same_axis[:, 0].max()) <= 4
+    )  # nothing at or below 0 stretches the axis
+
+
+def test_a_single_value_has_its_interval_and_one_without_has_none():
+    x, y, low, high = [0, 10, 20], [NAN, 5.0, NAN], [1.0, 2.0, 3.0], [6.0, 8.0, 9.0]
+    alone = draw_curves([Panel("t", (Series("fid", x, y, BLUE, low=low, high=high),))])
+    dot = plotted(alone, BLUE).mean(axis=0)
+    assert np.ptp(pale(alone, round(dot[1]))) > 0.8 * PLOT_HEIGHT
+    assert len(pale(alone, round(dot[1]) + 12)) == 0
+    unknown = Series("fid", [0, 10, 20], [5.0, 5.0, 5.0], BLUE, low=[2.0, 2.0, NAN], high=[8.0, 8.0, NAN])
+    picture = draw_curves([Panel("t", (unknown,))])
+    assert np.ptp(pale(picture, 150)) > 0.8 * PLOT_HEIGHT
+    assert len(pale(picture, WIDTH - 60)) < 0.3 * PLOT_HEIGHT
+
+
+def test_a_line_to_compare_with_is_thin_and_has_no_dots():
+    def ink(number, thin):
+        x = list(range(number))
+        return plotted(draw_curves([Panel("t", (Series("floor", x, [3.0] * number, BLUE, thin=thin),))]), BLUE)
+
+    assert np.ptp(ink(3, True)[:, 0]) < 2
+    assert np.ptp(ink(3, False)[:, 0]) > 3
+    assert len(ink(50, True)) < 0.6 * len(ink(50, False))  # too many values for dots
+
+
+def test_a_note_stands_below_the_title():
+    plain, noted = draw_curves([panel([0, 1], [1, 2])]), draw_curves([panel([0, 1], [1, 2], note="W" * 300)])
+    assert noted.height == plain.height + 22
+    line = np.asarray(noted)[36:58]
+    assert line.min() < 150
+    assert line[:, -6:].min() == 255
+    np.testing.assert_array_equal(np.asarray(noted)[58:], np.asarray(plain)[36:])
+
+
+def test_intervals_of_another_length_are_refused():
+    with pytest.raises(RequestError, match="'fid' has 2 values of x but 1 of high"):
+        draw_curves([Panel("t", (Series("fid", [0, 1], [1, 2], BLUE, low=[0, 1], high=[2]),))])
