@@ -259,13 +259,17 @@ def test_a_single_value_has_its_interval_and_one_without_has_none():
 
 
 def test_a_line_to_compare_with_is_thin_and_has_no_dots():
-    def ink(number, thin):
-        x = list(range(number))
-        return plotted(draw_curves([Panel("t", (Series("floor", x, [3.0] * number, BLUE, thin=thin),))]), BLUE)
+    def drawn(color, thin):
+        return draw_curves([Panel("t", (Series("floor", [0, 10, 20], [3.0] * 3, color, thin=thin),))])
 
-    assert np.ptp(ink(3, True)[:, 0]) < 2
-    assert np.ptp(ink(3, False)[:, 0]) > 3
-    assert len(ink(50, True)) < 0.6 * len(ink(50, False))  # too many values for dots
+    assert np.ptp(plotted(drawn(BLUE, True), BLUE)[:, 0]) < 2
+    assert np.ptp(plotted(drawn(BLUE, False), BLUE)[:, 0]) > 3
+
+    def ink(color, thin):
+        return (255.0 - np.asarray(drawn(color, thin))[62:280, WIDTH // 3, 0]).sum()
+
+    thin, thick, none = ink(BLUE, True), ink(BLUE, False), ink("white", True)
+    assert (thick - none) / (thin - none) == pytest.approx(2, rel=0.2)
 
 
 def test_a_note_stands_below_the_title():
