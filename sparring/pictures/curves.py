@@ -52,7 +52,7 @@ class Panel(NamedTuple):
 
     With `log` the y axis is logarithmic and values of 0 or less are gaps. `best` is the images seen of the best
     checkpoint: a dashed line there, a ring on every value logged just there, and these values in the legend. A `note`
-    is what a reader must know, in a line below the title.
+    is what a reader must know, below the title.
     """
 
     title: str
@@ -140,7 +140,8 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
     """One panel; title and legend stand above the plot, so that no text ever lies on a line."""
     small, large = font(13), font(16)
     rows = _legend(panel, lines, width)
-    below = LINE * (panel.note != "")
+    notes = _wrapped(panel.note, small, width)
+    below = LINE * len(notes)
     head = MARGIN + LINE * (1 + len(rows)) + below + 4
     picture = Image.new("RGB", (WIDTH, head + PLOT_HEIGHT + FOOT), "white")
     pen = ImageDraw.Draw(picture)
@@ -151,7 +152,8 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
     title = _cut(title, large, width - (16 + small.getlength(note) if note else 0))
     pen.text((left, MARGIN + 8), title, fill=INK, font=large, anchor="lm")
     pen.text((left + width, MARGIN + 8), note, fill=GREY, font=small, anchor="rm")
-    pen.text((left, MARGIN + LINE + 8), _cut(panel.note, small, width), fill=GREY, font=small, anchor="lm")
+    for n, text in enumerate(notes):
+        pen.text((left, MARGIN + LINE * (n + 1) + 8), text, fill=GREY, font=small, anchor="lm")
 
     for n, row in enumerate(rows):
         x, y = float(left), MARGIN + LINE * (n + 1) + below + 8
@@ -205,6 +207,18 @@ def _cut(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
     while text and face.getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."
+
+
+def _wrapped(text: str, face: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """The text in rows that fit, broken between words."""
+    rows: list[str] = []
+    for word in text.split():
+        longer = f"{rows[-1]} {word}" if rows else word
+        if rows and face.getlength(longer) <= width:
+            rows[-1] = longer
+        else:
+            rows.append(_cut(word, face, width))
+    return rows
 
 
 def _values_at(line: _Line, x: float) -> list[float]:

@@ -273,12 +273,15 @@ def test_a_line_to_compare_with_is_thin_and_has_no_dots():
 
 
 def test_a_note_stands_below_the_title():
-    plain, noted = draw_curves([panel([0, 1], [1, 2])]), draw_curves([panel([0, 1], [1, 2], note="W" * 300)])
-    assert noted.height == plain.height + 22
-    line = np.asarray(noted)[36:58]
-    assert line.min() < 150
-    assert line[:, -6:].min() == 255
-    np.testing.assert_array_equal(np.asarray(noted)[58:], np.asarray(plain)[36:])
+    plain = np.asarray(draw_curves([panel([0, 1], [1, 2])]))
+    for note, rows in (("one line", 1), ("a few words more " * 13, 2), ("W" * 300, 1), (f"so {'W' * 300} long", 3)):
+        noted = np.asarray(draw_curves([panel([0, 1], [1, 2], note=note)]))
+        assert len(noted) == len(plain) + 22 * rows
+        for row in range(rows):
+            line = noted[36 + 22 * row : 58 + 22 * row]
+            assert line.min() < 150
+            assert line[:, -6:].min() == 255
+        np.testing.assert_array_equal(noted[36 + 22 * rows :], plain[36:])
 
 
 def test_intervals_of_another_length_are_refused():
