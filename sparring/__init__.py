@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from sparring.api import GAN as GAN
     from sparring.networks.layered import Discriminator as Discriminator
     from sparring.networks.layered import Generator as Generator
+    from sparring.scoring import score as score
 
 __version__ = "0.1.0"
 
-_HOMES = {"GAN": "sparring.api", "Generator": "sparring.networks.layered", "Discriminator": "sparring.networks.layered"}
-__all__ = ["GAN", "Discriminator", "Generator", "__version__"]
+_HOMES = {
+    "GAN": "sparring.api",
+    "Generator": "sparring.networks.layered",
+    "Discriminator": "sparring.networks.layered",
+    "score": "sparring.scoring",
+}
+__all__ = ["GAN", "Discriminator", "Generator", "__version__", "score"]
 
 
 def __getattr__(name: str) -> object:

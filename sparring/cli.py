@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cuda where there is one, else cpu")
     train.add_argument("--size", metavar="HxW", help="bring all images to one size")
     train.add_argument("--labels", choices=("use", "ignore"), help="whether labels condition the game; default: use")
+    train.add_argument("--hold-out", type=int, metavar="N", help="set N samples aside; default: the test split, if any")
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="change one field")
     train.add_argument("--dry-run", action="store_true", help="show what would be done, and why, and stop")
 
@@ -71,11 +72,31 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--out", required=True, metavar="PATH", help=".png a grid, .npz arrays, else a folder of PNGs")
 
     score = verbs.add_parser("score", help="judge a run's generator, or anybody's images", description="Judge samples.")
-    score.add_argument("samples", metavar="RUN|FOLDER|FILE.npz", help="what is judged")
+    score.add_argument("samples", nargs="+", metavar="RUN|FOLDER|FILE.npz", help="what is judged: one or several")
     score.add_argument("--against", required=True, metavar="SOURCE", help="the real data")
     score.add_argument("--split", choices=("train", "test"), default="train", help="of a known set; default: train")
-    score.add_argument("--metrics", default="fid,kid,classes", metavar="fid,kid,classes", help="what is measured")
-    score.add_argument("--features", metavar="NAME", help="the feature network; default: what fits the real data")
+    score.add_argument("--held-out", metavar="test|SOURCE", help="real data not trained on: finds memorised samples")
+    score.add_argument("--size", metavar="HxW", help="bring all images to one size")
+    score.add_argument(
+        "--metrics",
+        default="fid,kid,classes",
+        metavar="NAME,...",
+        help="of fid fid_inf kid inception_score precision_recall density_coverage classes modes per_class "
+        "nearest_neighbour vendi memorisation parzen path_length; default: %(default)s",
+    )
+    score.add_argument(
+        "--features",
+        metavar="NAME|FILE.py:FUNC|FILE.onnx",
+        help="where samples are compared: digits28 digits8 cifar32 pca values stacked-digits28 inception clip dinov2, "
+        "or a network of your own; default: what fits the real data",
+    )
+    score.add_argument(
+        "--keep",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="samples of each set that all but the Fréchet distance look at; default: 10000",
+    )
     score.add_argument("-n", type=int, metavar="N", help="samples; default: 10000, or all of a folder")
     score.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     score.add_argument("--recipe", metavar="FILE.py:FUNC", help="the recipe file, where it defines the generator")

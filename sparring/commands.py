@@ -19,23 +19,20 @@ import numpy as np
 import torch
 
 from sparring import __version__
-from sparring.core.errors import RequestError, nearest
+from sparring.core.errors import RequestError
 from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
-from sparring.core.seeds import derive
 from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, describe, parse_size
-from sparring.display import ProgressLine, count_text, score_text, time_text
-from sparring.metrics.frechet import FID
+from sparring.display import ProgressLine, count_text, provenance_text, score_table, time_text, value_lines
 from sparring.metrics.judge import Judge, Score
-from sparring.metrics.kernel import KID
 from sparring.metrics.metric import Metric
-from sparring.metrics.modes import Classes
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, Choice, choose, find_recipe, load_file, settle
 from sparring.recipes.automatic import recipes as all_recipes
-from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run, read_rows
+from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run
+from sparring.scoring import named, score_generator, score_source, verdict
 from sparring.train.checkpoint import load_checkpoint
 from sparring.train.precision import choose_arithmetic
 from sparring.train.recipe import Recipe
@@ -43,7 +40,8 @@ from sparring.train.schedule import parse_budget
 from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator, averaged_weights, label_number
 
-METRICS: dict[str, type[Metric]] = {"fid": FID, "kid": KID, "classes": Classes}
+PER_CLASS = ("fid_class_", "share_class_", "accuracy_class_")
+"""Values of single classes, which are for the report: a terminal has no room for them."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -65,7 +63,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"  {reason}")
     trainer = Trainer(recipe, source, device, _judge(recipe, source, device))
     print(f"  {_sizes(trainer)}")
-    return _run(trainer, folder)
+    return _run(trainer, folder, recipe.source.load_held_out())
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -95,7 +93,7 @@ def resume(options: argparse.Namespace) -> int:
     folder = RunFolder.write_request(path, request, data)
     folder.rewind(meta["images"])
     print(f"{path}: goes on at {count_text(meta['images'])} images")
-    return _run(trainer, folder)
+    return _run(trainer, folder, recipe.source.load_held_out())
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -123,40 +121,57 @@ def sample(options: argparse.Namespace) -> int:
 
 
 def score(options: argparse.Namespace) -> int:
-    """`sparring score`: judges a run's generator or a folder of images against real data."""
-    reference = Data(source=options.against, split=options.split).load()
-    path = Path(options.samples)
-    metrics = tuple(_metric(name) for name in options.metrics.split(",") if name)
-    if not metrics:
-        raise RequestError(f"--metrics: expected some of {', '.join(METRICS)}")
-    judge = Judge(reference, metrics=metrics, features=options.features)
+    """`sparring score`: judges runs' generators or anybody's images against real data."""
+    data = Data(source=options.against, split=options.split, size=parse_size(options.size) if options.size else None)
+    reference = data.load()
+    held_out = _held_out(options.held_out, data)
+    metrics = named(name for name in options.metrics.split(",") if name)
+    judge = Judge(reference, metrics=metrics, features=options.features, held_out=held_out, keep=options.keep)
+    found = []
+    for path in options.samples:
+        result, about = _score_one(Path(path), judge, reference, options)
+        found.append((path, result._replace(notes=(*judge.notices, *result.notes)), about))
+    if options.json:
+        rows = [about | r.values | {"notes": r.notes, "provenance": r.provenance} for _, r, about in found]
+        print(json.dumps(rows[0] if len(rows) == 1 else rows, indent=1))
+    else:
+        print(score_table([(path, result) for path, result, _ in found]))
+    return 0
+
+
+def _score_one(
+    path: Path, judge: Judge, reference: Source, options: argparse.Namespace
+) -> tuple[Score, dict[str, Any]]:
+    """The score of one run or one set of samples, and what it was."""
     if (path / "recipe.json").exists():
         generator, meta = _generator(path, options)
-        count = options.n or 10_000
-        labels = _labels_like(reference, generator.data, count, options.seed)
-        result = judge.score(
-            lambda start, size: generator.numbered(start, size, options.seed, labels=labels),
-            num_samples=count,
-            seed=options.seed,
-            weights="ema",
-        )
-        about: dict[str, Any] = {"run": str(path), "checkpoint_images": meta["images"]}
-        about |= {"checkpoint_sha256": meta["sha256"]}
-    else:
-        result, about = _score_images(path, judge, options), {"samples": str(path)}
-    if options.json:
-        print(json.dumps(about | result.values | {"notes": result.notes, "provenance": result.provenance}, indent=1))
-        return 0
-    where = result.provenance
-    print(
-        f"{path}: {where['num_samples']} samples against {where['reference']['count']} of "
-        f"{where['reference']['name']} ({where['reference']['split']}), {where['features']} features"
-    )
-    for name, value in result.values.items():
-        print(f"  {name:<16} {value:.4g}")
-    for note in result.notes:
-        print(f"  note: {note}")
-    return 0
+        result = score_generator(generator, judge, reference, options.n or 10_000, options.seed)
+        return result, {
+            "run": str(path),
+            "checkpoint_images": meta["images"],
+            "checkpoint_sha256": meta["sha256"],
+        }
+    size = parse_size(options.size) if options.size else None
+    samples = Data(source=str(path), labels="ignore", size=size).load()
+    result = score_source(samples, judge, options.n or len(samples), options.seed)
+    refused = samples.report.get("refused", [])
+    if refused:
+        first = f"the first is {refused[0]['file']}: {refused[0]['reason']}"
+        result = result._replace(notes=(*result.notes, f"{len(refused)} files of {path} are left out, {first}"))
+    return result, {
+        "samples": str(path),
+        "samples_sha256": samples.spec.sha256,
+        "resized": samples.report.get("resized", 0),
+        "refused": refused,
+    }
+
+
+def _held_out(name: str | None, data: Data) -> Source | None:
+    """`test` names the reference's own test split, anything else is a source."""
+    if name is None:
+        return None
+    held = data.replace(split="test") if name == "test" else Data(source=name, size=data.size)
+    return held.load()
 
 
 def recipes(options: argparse.Namespace) -> int:
@@ -200,7 +215,7 @@ def doctor(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(trainer: Trainer, folder: RunFolder) -> int:
+def _run(trainer: Trainer, folder: RunFolder, held_out: Source | None) -> int:
     """Plays a trainer out with a progress line, draws the pictures, and says what came of it."""
     line = ProgressLine()
     with _signals(trainer):
@@ -215,16 +230,16 @@ def _run(trainer: Trainer, folder: RunFolder) -> int:
     model = folder.write_model()
     clock = trainer.clock
     print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
-    scores = [row for row in read_rows(folder.path / "scores.jsonl") if row["best"]]
-    if scores:
-        best = scores[-1]
-        where = best["provenance"]
-        print(
-            f"best at {count_text(best['images'])} images: {score_text(_floats(best))} ({where['num_samples']} samples "
-            f"against {where['reference']['count']} of {where['reference']['name']} in {where['features']} features)"
-        )
-        for name, value in _floats(best).items():
-            print(f"  {name:<16} {value:.4g}")
+    if trainer.judge is not None:
+        found = verdict(folder.path, trainer.recipe, trainer.source, held_out, trainer.why_ended())
+        folder.write_verdict(found)
+        print(f"ended: {found['stopped']}")
+        print(f"best at {count_text(found['images'])} images: {provenance_text(found['provenance'])}")
+        values = {name: value for name, value in found["values"].items() if not name.startswith(PER_CLASS)}
+        print("\n".join(f"  {text}" for text in value_lines(values)))
+        for note in found["notes"]:
+            print(f"  note: {note}")
+        print(f"how sure: {found['sure']}")
     pictures = [*sorted((folder.path / "samples").glob("*.png"))[-1:], *drawn]
     for name, path in [*(("picture", p) for p in pictures), ("model", model), ("run", folder.path)]:
         print(f"{name:<8} {path}")
@@ -258,6 +273,7 @@ def _data(options: argparse.Namespace) -> Data:
         source=options.source if known else str(place.resolve()),
         size=parse_size(options.size) if options.size else None,
         labels=options.labels or "use",
+        hold_out=options.hold_out or 0,
     )
     for path, text in _sets(options.sets):
         if path.startswith("source."):
@@ -310,39 +326,11 @@ def _judge(recipe: Recipe, source: Source, device: torch.device) -> Judge | None
     return Judge(source, metrics=metrics, features=features, device=device)
 
 
-def _metric(name: str) -> Metric:
-    if name not in METRICS:
-        raise RequestError(f"--metrics {name!r}: {nearest(name, METRICS)}")
-    return METRICS[name]()
-
-
 def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:
     trusted = (load_file(options.recipe),) if options.recipe else ()
     generator, prior, spec = open_generator(run, trusted)
     tensors, meta = load_checkpoint(find_checkpoint(run, options.checkpoint))
     return TrainedGenerator(generator, spec, prior, averaged_weights(tensors)), meta
-
-
-def _labels_like(reference: Source, data: DataSpec, count: int, seed: int) -> torch.Tensor | None:
-    """Labels to ask for, with the reference's own frequencies; None where the two do not share classes."""
-    if not data.num_classes or reference.spec.num_classes != data.num_classes:
-        return None
-    random = torch.Generator().manual_seed(derive(seed, "score labels"))
-    return reference.take(torch.randint(len(reference), (count,), generator=random)).y
-
-
-def _score_images(path: Path, judge: Judge, options: argparse.Namespace) -> Score:
-    images = Data(source=str(path)).load()
-    count = min(options.n or len(images), len(images))
-    if options.n and options.n > len(images):
-        raise RequestError(f"-n {options.n}: {path} holds only {len(images)} samples")
-
-    def take(start: int, number: int) -> Batch:
-        batch = images.take(torch.arange(start, start + number))
-        # Labels in a folder are names of its own, not requests that the classifier's classes could answer.
-        return Batch(batch.x, None)
-
-    return judge.score(take, num_samples=count, seed=options.seed, weights="given")
 
 
 def _write_samples(out: Path, batch: Batch, data: DataSpec, info: dict[str, str]) -> None:
@@ -385,8 +373,3 @@ def _dry_run(recipe: Recipe, source: Source, reasons: tuple[str, ...]) -> int:
     print(f"  {_sizes(Trainer(recipe, source, torch.device('cpu')))}")
     print(json.dumps(to_json(recipe), indent=1))
     return 0
-
-
-def _floats(row: dict[str, Any]) -> dict[str, float]:
-    skip = ("images", "step", "epoch")
-    return {k: v for k, v in row.items() if isinstance(v, int | float) and not isinstance(v, bool) and k not in skip}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
+from sparring.metrics.provenance import differences
 from sparring.train.schedule import Plan
-from sparring.train.trainer import Event, Scored, Stepped
+from sparring.train.trainer import Event, Score, Scored, Stepped
 
 PLAIN_EVERY = 10.0  # seconds between lines when the output is no terminal
 
@@ -84,6 +86,50 @@ def score_text(values: dict[str, float]) -> str:
     'fid 31.2'
     """
     return "".join(f"{name} {value:.3g}" for name, value in list(values.items())[:1])
+
+
+def score_table(scores: Sequence[tuple[str, Score]]) -> str:
+    """Scores for people: one below the other, each value with its 95 % interval; where there are several, what makes
+    them differ in kind is said before any number invites to compare them."""
+    lines = []
+    for name, score in scores:
+        where = score.provenance
+        lines.append(f"{name}: {provenance_text(where)}")
+        lines += [f"  {line}" for line in value_lines(score.values)]
+        lines += [f"  note: {note}" for note in score.notes]
+    first = scores[0]
+    for name, score in scores[1:]:
+        found = differences(first[1].provenance, score.provenance)
+        if found:
+            lines.append(f"not to be compared, {first[0]} / {name}: {'; '.join(found)}")
+    return "\n".join(lines)
+
+
+def provenance_text(where: Mapping[str, Any]) -> str:
+    """What a score was made of, in one line."""
+    reference = where["reference"]
+    return (
+        f"{where['num_samples']} samples against {reference['count']} of {reference['name']} ({reference['split']}), "
+        f"{where['features']} features"
+    )
+
+
+def value_lines(values: Mapping[str, float]) -> list[str]:
+    """Each value on a line, with its interval where it has one.
+
+    >>> value_lines({"kid": 0.5, "kid_low": 0.25, "kid_high": 0.75, "classes_covered": 10.0})
+    ['kid              0.5 (0.25 to 0.75)', 'classes_covered  10']
+    """
+    ends = {f"{name}_{end}" for name in values for end in ("low", "high")}
+    width = max((len(name) for name in values if name not in ends), default=0)
+    lines = []
+    for name, value in values.items():
+        if name in ends:
+            continue
+        low, high = (values.get(f"{name}_{end}") for end in ("low", "high"))
+        interval = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
+        lines.append(f"{name:<{width}}  {value:.4g}{interval}")
+    return lines
 
 
 def count_text(count: int) -> str:

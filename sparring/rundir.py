@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from sparring.core.files import read_json, write_atomically, write_json
 from sparring.core.game import Prior
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.core.spec import from_json, to_json
+from sparring.metrics.provenance import comparable, differences
 from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
@@ -31,6 +33,8 @@ from sparring.trained import averaged_weights
 
 FORMAT = 1
 BLUE, ORANGE, GREEN, PURPLE = "#1f77b4", "#e6862d", "#2a9d66", "#8a5fbf"
+FLOOR_WITHIN = 10
+"""The floor of a score is drawn where the score comes within so many times of it."""
 
 
 class Request(NamedTuple):
@@ -145,6 +149,10 @@ class RunFolder:
         write_json(folder / "config.json", config)
         write_atomically(folder / "README.md", _card(config).encode())
         return folder
+
+    def write_verdict(self, verdict: dict[str, Any]) -> None:
+        """Writes `verdict.json`: what came of the run."""
+        write_json(self.path / "verdict.json", verdict)
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         line = json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
@@ -263,19 +271,80 @@ def _panels(rows: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[Pa
         kept = [row for row in source if key in row]
         return Series(name, [row["images"] for row in kept], [row[key] for row in kept], color)
 
-    best = next((row["images"] for row in reversed(scores) if row["best"]), None)
     panels = []
     if rows:
         losses = (series("discriminator", "loss_d", BLUE, rows), series("generator", "loss_g", ORANGE, rows))
         verdicts = (series("D(real)", "d_real", BLUE, rows), series("D(fake)", "d_fake", ORANGE, rows))
         panels += [Panel("losses (not a measure of quality)", losses), Panel("what D believes", verdicts)]
-    for key, color in (("fid", GREEN), ("label_accuracy", PURPLE)):
-        if any(key in row for row in scores):
-            where = scores[-1]["provenance"]
-            against = f"{where['num_samples']} samples against {where['reference']['name']}"
-            title = f"{key}: {against}, {where['features']} features"
-            panels.append(Panel(title, (series(key, key, color, scores),), log=key == "fid", best=best))
+    return panels + _score_panels(scores)
+
+
+def _score_panels(scores: list[dict[str, Any]]) -> list[Panel]:
+    """A panel for each score, and for each kind of provenance that it has: what does not compare shares no axis.
+
+    Values of single classes are a table, not curves, and are left out.
+    """
+    kinds: list[list[dict[str, Any]]] = []
+    for row in scores:
+        kind = next((k for k in kinds if comparable(k[0]["provenance"], row["provenance"])), None)
+        if kind is None:
+            kinds.append([row])
+        else:
+            kind.append(row)
+    best = next((row["images"] for row in reversed(scores) if row["best"]), None)
+    panels = []
+    for name in dict.fromkeys(key for row in scores for key in row if _is_score(key, row)):
+        above: dict[str, Any] | None = None
+        for kind in kinds:
+            held = [row for row in kind if name in row]
+            if not held:
+                continue
+            where = held[0]["provenance"]
+            note = (
+                ""
+                if above is None
+                else f"does not compare with the panel above: {'; '.join(differences(above, where))}"
+            )
+            above = where
+            marked = best if any(row["images"] == best for row in held) else None
+            title = f"{name}: {_against(where)}"
+            panels.append(Panel(title, _score_series(name, held), log=name == "fid", best=marked, note=note))
     return panels
+
+
+def _is_score(key: str, row: dict[str, Any]) -> bool:
+    """Whether a key of a row of `scores.jsonl` names a score, and not a clock, an end of its interval or its floor."""
+    if key in ("images", "step", "epoch") or isinstance(row[key], bool) or not isinstance(row[key], int | float):
+        return False
+    base = key.removesuffix("_low").removesuffix("_high").removesuffix("_real")
+    return (base == key or base not in row) and "_class_" not in key
+
+
+def _score_series(name: str, rows: list[dict[str, Any]]) -> tuple[Series, ...]:
+    """A score with its interval; and what as many real samples get, where that is not so far off that the score's own
+    curve would be pressed flat."""
+    images = [row["images"] for row in rows]
+    values = [row[name] for row in rows]
+    sure = f"{name}_low" in rows[-1]
+    low, high = ([row.get(f"{name}{end}", math.nan) for row in rows] for end in ("_low", "_high"))
+    called = f"{name} (pale: 95 % interval)" if sure else name
+    score = Series(called, images, values, GREEN if name == "fid" else PURPLE, low, high)
+    floor = [row.get(f"{name}_real", math.nan) for row in rows]
+    if not any(value >= min(values) / FLOOR_WITHIN for value in floor):
+        return (score,)
+    return score, Series(f"{name}_real: as many real samples", images, floor, BLUE, thin=True)
+
+
+def _against(where: dict[str, Any]) -> str:
+    """What a panel of scores is called by: of how many samples, against what, in which features."""
+    reference = where.get("reference") or {}
+    number = where.get("num_samples")
+    parts = [
+        "" if number is None else f"{number:,} samples",
+        f"against {reference.get('name', 'unknown data')}",
+        f"({reference['split']})" if reference.get("split", "all") != "all" else "",
+    ]
+    return f"{' '.join(filter(None, parts))}, {where.get('features', 'unknown')} features"
 
 
 def _card(config: dict[str, Any]) -> str:

@@ -1,0 +1,169 @@
+"""Scores of anybody's samples, from Python and for the command, and the verdict on a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparring.core.errors import RequestError, nearest
+from sparring.core.protocols import Batch, DataSpec, Source
+from sparring.core.seeds import derive
+from sparring.data.tensors import from_arrays
+from sparring.metrics.features import FeatureNetwork
+from sparring.metrics.frechet import FID
+from sparring.metrics.judge import KEEP, Judge, Score
+from sparring.metrics.kernel import KID
+from sparring.metrics.metric import Metric
+from sparring.metrics.modes import Classes
+from sparring.rundir import find_checkpoint
+from sparring.train.checkpoint import load_checkpoint
+from sparring.train.recipe import Recipe
+from sparring.trained import TrainedGenerator, averaged_weights
+
+METRICS: dict[str, type[Metric]] = {"fid": FID, "kid": KID, "classes": Classes}
+"""What can be measured, by the name that `--metrics` takes."""
+USUAL = ("fid", "kid", "classes")
+"""What is measured when nobody says."""
+VERDICT = ("fid", "kid", "classes")
+
+Samples = NDArray[Any] | Tensor | Source
+
+
+def score(
+    samples: Samples,
+    reference: Samples,
+    metrics: Iterable[str | Metric] = USUAL,
+    *,
+    features: str | FeatureNetwork | None = None,
+    held_out: Samples | None = None,
+    keep: int = KEEP,
+    seed: int = 0,
+) -> Score:
+    """Judges samples against real ones.
+
+    Args:
+        samples, reference, held_out: numpy images [N, H, W(, C)] or vectors [N, D]; torch images [N, (C,) H, W] or
+            vectors [N, D]; uint8, uint16 or floats in [-1, 1]; or a `Source`. All of one shape. `held_out` are real
+            samples that the generator was not trained on, for the metrics that need them.
+        metrics: names in `METRICS`, or metrics with settings of their own, such as `KID(subset_size=500)`.
+        features: a feature network or the name of one; None takes what fits the reference.
+        keep: samples of each set whose features are kept.
+        seed: of what the metrics draw.
+
+    Returns `values` by name, their `provenance`, and `notes`. Raises `RequestError` (a `ValueError`) for samples that
+    do not fit each other, too few of them, or unknown names.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> real, fake = rng.uniform(-1, 1, (500, 3)), rng.uniform(-1, 0, (500, 3))
+    >>> found = score(fake, real, ["fid"])
+    >>> round(found.values["fid"], 1), found.provenance["features"]
+    (1.1, 'pca3-values')
+    """
+    given = _source(samples, "samples")
+    real = _source(reference, "reference")
+    held = None if held_out is None else _source(held_out, "held_out")
+    judge = Judge(real, metrics=named(metrics), features=features, held_out=held, keep=keep)
+    return score_source(given, judge, len(given), seed)
+
+
+def named(metrics: Iterable[str | Metric]) -> tuple[Metric, ...]:
+    """Metrics by name, or as they are. Raises `RequestError` for an unknown name, or none at all."""
+    found = []
+    for metric in metrics:
+        if isinstance(metric, str) and metric not in METRICS:
+            raise RequestError(f"metrics {metric!r}: {nearest(metric, METRICS)}")
+        found.append(METRICS[metric]() if isinstance(metric, str) else metric)
+    if not found:
+        raise RequestError(f"metrics: expected some of {', '.join(METRICS)}")
+    return tuple(found)
+
+
+def score_source(samples: Source, judge: Judge, count: int, seed: int) -> Score:
+    """The first `count` samples of a source, judged."""
+    if count > len(samples):
+        raise RequestError(f"-n {count}: {samples.spec.name} holds only {len(samples)} samples")
+
+    def take(start: int, number: int) -> Batch:
+        batch = samples.take(torch.arange(start, start + number))
+        # Labels in a set of samples are names of its own, not requests that a classifier's classes could answer.
+        return Batch(batch.x, None)
+
+    return judge.score(take, num_samples=count, seed=seed, weights="given")
+
+
+def score_generator(generator: TrainedGenerator, judge: Judge, reference: Source, count: int, seed: int) -> Score:
+    """`count` new samples of a generator, judged; labels are asked for with the reference's own frequencies."""
+    labels = _labels_like(reference, generator.data, count, seed)
+    return judge.score(
+        lambda start, size: generator.numbered(start, size, seed, labels=labels),
+        num_samples=count,
+        seed=seed,
+        weights="ema",
+        generate=generator.net,
+        prior=generator.prior,
+    )
+
+
+def verdict(
+    run: Path, recipe: Recipe, source: Source, held_out: Source | None, why_ended: str, samples: int = KEEP
+) -> dict[str, Any]:
+    """The best and the last checkpoint of a finished run, each on new samples: what `verdict.json` holds.
+
+    The best was chosen on scores of its own, and the least of many noisy numbers flatters: so it is scored again.
+    """
+    metrics = VERDICT
+    features = None if recipe.scoring.features == "auto" else recipe.scoring.features
+    judge = Judge(source, metrics=named(metrics), features=features, held_out=held_out)
+    found = []
+    for path in dict.fromkeys(find_checkpoint(run, which) for which in ("best", "last")):
+        tensors, meta = load_checkpoint(path)
+        generator = TrainedGenerator(recipe.generator, source.spec, recipe.prior, averaged_weights(tensors))
+        seed = derive(recipe.train.seed, "verdict")
+        found.append((meta["images"], score_generator(generator, judge, source, samples, seed)))
+    (images, best), *others = found
+    last = {"images": others[0][0], "values": others[0][1].values} if others else None
+    return {
+        "images": images,
+        "values": best.values,
+        "provenance": best.provenance,
+        "notes": [*judge.notices, *best.notes],
+        "last": last,
+        "stopped": why_ended,
+        "sure": _how_sure(best, images, last, judge),
+    }
+
+
+def _how_sure(best: Score, images: int, last: dict[str, Any] | None, judge: Judge) -> str:
+    name = next((name for name in best.values if name in judge.better), None)
+    if name is None:
+        return "nothing could be measured, so nothing is sure"
+    low, high = (best.values.get(f"{name}_{end}", best.values[name]) for end in ("low", "high"))
+    text = (
+        f"{name} of the checkpoint at {images:,} images is {best.values[name]:.3g}, between {low:.3g} and {high:.3g} "
+    )
+    text += f"with 95 % confidence, on {best.provenance['num_samples']:,} new samples"
+    if last is None:
+        return f"{text}; it is also the last"
+    if name not in last["values"]:
+        return f"{text}; the last one's samples could not be scored"
+    other = last["values"][name]
+    inside = "which is inside that interval: the two can't be told apart" if low <= other <= high else "outside it"
+    return f"{text}; the last one, at {last['images']:,}, has {other:.3g}, {inside}"
+
+
+def _source(samples: Samples, name: str) -> Source:
+    return samples if isinstance(samples, Source) else from_arrays(samples, name=name)
+
+
+def _labels_like(reference: Source, data: DataSpec, count: int, seed: int) -> Tensor | None:
+    """Labels to ask for, with the reference's own frequencies; None where the two do not share classes."""
+    if not data.num_classes or reference.spec.num_classes != data.num_classes:
+        return None
+    random = torch.Generator().manual_seed(derive(seed, "score labels"))
+    return reference.take(torch.randint(len(reference), (count,), generator=random)).y
