@@ -1,0 +1,104 @@
+"""Whether runs stop where they should: recipes run four times too long, and every checkpoint judged on held-out data.
+
+    python bench/stopping.py [--recipes ...] [--seeds 0 1 2] [--out docs/figures/stopping.json]
+
+Each recipe has a budget in images that suits it; here it gets four times that. Two runs share seed and recipe: `stopped`
+has patience as the recipe sets it, `endless` has none. At every score of either run the averaged generator is kept;
+afterwards each is judged anew, by 10,000 samples of another noise against the test split, which took no part in
+training or choosing. `chosen` is the checkpoint that the stopped run calls best. Figures: its held-out FID over the
+best of its own run (`ratio_own`), over the best of both runs (`ratio_both`), and the share of the budget that was used.
+Data are the digits of scikit-learn and MNIST under $SPARRING_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+from pathlib import Path
+
+import torch
+
+from sparring.core.protocols import Source
+from sparring.data.open import Data
+from sparring.metrics.frechet import FID
+from sparring.metrics.judge import Judge
+from sparring.recipes.automatic import find_recipe, settle
+from sparring.scoring import score_generator
+from sparring.train.recipe import Recipe
+from sparring.train.schedule import Budget
+from sparring.train.trainer import Scored, Trainer
+from sparring.trained import TrainedGenerator
+
+SUITS = {
+    "dcgan mnist": ("dcgan", Data(source="mnist"), 150_000),
+    "mlp mnist": ("mlp", Data(source="mnist"), 300_000),
+    "dcgan digits": ("dcgan", Data(source="digits"), 150_000),
+}
+TIMES_TOO_LONG = 4
+
+
+def run(recipe: Recipe, source: Source, held_out: Judge, test: Source) -> tuple[list[dict[str, float]], str]:
+    """Every checkpoint that was scored, with its score at the time and the one on held-out data; and why it ended."""
+    trainer = Trainer(recipe, source, torch.device("cpu"), Judge(source, metrics=recipe.scoring.metrics))  # type: ignore[arg-type]
+    rows = []
+    for event in trainer.run():
+        if isinstance(event, Scored):
+            average = trainer.players["generator"].average
+            assert average is not None
+            weights = copy.deepcopy(average.state_dict())
+            generator = TrainedGenerator(recipe.generator, source.spec, recipe.prior, weights)
+            found = score_generator(generator, held_out, test, 10_000, seed=12345)
+            row = {"images": event.clock.images, "fid": event.values["fid"], "held_out": found.values["fid"]}
+            rows.append(row | {"best": event.best})
+            print(json.dumps(rows[-1]), flush=True)
+    return rows, trainer.why_ended()
+
+
+def one(name: str, seed: int) -> dict[str, object]:
+    recipe_name, data, suits = SUITS[name]
+    source, test = data.load(), data.load_held_out()
+    assert test is not None
+    budget = Budget(amount=TIMES_TOO_LONG * suits, unit="images")
+    recipe = settle(find_recipe(recipe_name)(data, source.spec, budget), torch.device("cpu")).recipe
+    recipe = recipe.replace(train=recipe.train.replace(seed=seed))
+    endless = recipe.scoring.replace(patience=recipe.scoring.patience.replace(scores=0))
+    judge = Judge(test, metrics=(FID(),), features=None)
+    stopped, why = run(recipe, source, judge, test)
+    unstopped, _ = run(recipe.replace(scoring=endless), source, judge, test)
+    chosen = [row for row in stopped if row["best"]][-1]
+    own, both = (min(row["held_out"] for row in rows) for rows in (stopped, stopped + unstopped))
+    return {
+        "recipe": name,
+        "seed": seed,
+        "chosen": chosen,
+        "ratio_own": chosen["held_out"] / own,
+        "ratio_both": chosen["held_out"] / both,
+        "share_of_budget": stopped[-1]["images"] / budget.amount,
+        "why": why,
+        "stopped": stopped,
+        "unstopped": unstopped,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipes", nargs="+", choices=SUITS, default=list(SUITS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, help="where the figures go as JSON")
+    options = parser.parse_args()
+    rows = []
+    for name in options.recipes:
+        for seed in options.seeds:
+            rows.append(one(name, seed))
+            shown = {k: v for k, v in rows[-1].items() if k not in ("stopped", "unstopped")}
+            print(json.dumps(shown), flush=True)
+        ratios = [float(str(row["ratio_own"])) for row in rows if row["recipe"] == name]
+        print(f"{name}: {statistics.mean(ratios):.3f} of its best, at most {max(ratios):.3f}", flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
