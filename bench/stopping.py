@@ -2,11 +2,11 @@
 
     python bench/stopping.py [--recipes ...] [--seeds 0 1 2] [--out docs/figures/stopping.json]
 
-Each recipe has a budget in images that suits it; here it gets four times that. Two runs share seed and recipe: `stopped`
-has patience as the recipe sets it, `endless` has none. At every score of either run the averaged generator is kept;
-afterwards each is judged anew, by 10,000 samples of another noise against the test split, which took no part in
-training or choosing. `chosen` is the checkpoint that the stopped run calls best. Figures: its held-out FID over the
-best of its own run (`ratio_own`), over the best of both runs (`ratio_both`), and the share of the budget that was used.
+Each recipe has a budget in images that suits it; here it gets four times that. Two runs share seed and recipe: one
+(`stopped`) has patience as the recipe sets it, the other (`unstopped`) none. At every score of either run the averaged
+generator is kept; afterwards each is judged anew, by 10,000 samples of another noise against the test split, which took
+no part in training or choosing. `chosen` is the checkpoint that the stopped run calls best. Figures: its held-out FID
+over the best of its own run (`ratio_own`), over the best of both runs (`ratio_both`), and the share of the budget used.
 Data are the digits of scikit-learn and MNIST under $SPARRING_DATA.
 """
 
