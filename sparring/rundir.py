@@ -23,12 +23,13 @@ from sparring.core.game import Prior
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.core.spec import from_json, to_json
 from sparring.metrics.provenance import comparable, differences
+from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
 from sparring.train.recipe import Recipe
-from sparring.train.trainer import GRID_COLUMNS, Event, Sampled, Saved, Scored, Stepped
+from sparring.train.trainer import GRID_COLUMNS, Alarmed, Event, Sampled, Saved, Scored, Stepped
 from sparring.trained import averaged_weights
 
 FORMAT = 1
@@ -98,20 +99,23 @@ class RunFolder:
                 row = _clock(event) | event.values
                 row |= {"best": event.best, "notes": list(event.notes), "provenance": event.provenance}
                 self._append("scores.jsonl", row)
+            elif isinstance(event, Alarmed):
+                self._append("alarms.jsonl", _clock(event) | event.alarm._asdict())
             else:
                 self._save(event)
             yield event
 
     def rewind(self, images: int) -> None:
         """Drops what was logged and drawn after a checkpoint at `images`, because it will happen again."""
-        for name in ("log.jsonl", "scores.jsonl"):
+        for name in ("log.jsonl", "scores.jsonl", "alarms.jsonl"):
             path = self.path / name
             if path.exists():
                 rows = [line for line in path.read_bytes().splitlines(keepends=True) if _images_of(line) <= images]
                 write_atomically(path, b"".join(row for row in rows if row.endswith(b"\n")))
-        for picture in (self.path / "samples").glob("*.png"):
-            if picture.stem.isdigit() and int(picture.stem) > images:
-                picture.unlink()
+        for folder in ("samples", "advice"):
+            for picture in (self.path / folder).glob("*.png"):
+                if picture.stem.isdigit() and int(picture.stem) > images:
+                    picture.unlink()
 
     def draw(self) -> list[Path]:
         """Draws `curves.png` and `progress.gif` from what the folder holds; returns what was drawn."""
@@ -161,7 +165,21 @@ class RunFolder:
 
     def _save_grid(self, event: Sampled) -> None:
         picture = sample_grid(event.samples.x, GRID_COLUMNS, levels=self.data.levels)
-        save_png(picture, self.path / "samples" / f"{event.clock.images:012d}.png", self._info(event.clock.images))
+        name, info = f"{event.clock.images:012d}.png", self._info(event.clock.images)
+        save_png(picture, self.path / "samples" / name, info)
+        lesson = event.lesson
+        advice_picture(
+            self.path / "advice" / name,
+            lesson.x,
+            lesson.advice,
+            lesson.after,
+            lesson.beliefs(),
+            [] if lesson.y is None else [self._class_name(label) for label in lesson.y.tolist()],
+            info=info,
+        )
+
+    def _class_name(self, label: int) -> str:
+        return self.data.class_names[label] if self.data.class_names else str(label)
 
     def _save(self, event: Saved) -> None:
         folder = self.path / "checkpoints"
@@ -254,7 +272,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def _clock(event: Stepped | Scored) -> dict[str, Any]:
+def _clock(event: Stepped | Scored | Alarmed) -> dict[str, Any]:
     clock = event.clock
     return {"images": clock.images, "step": clock.step, "epoch": round(clock.epoch, 4)}
 
@@ -325,10 +343,8 @@ def _score_series(name: str, rows: list[dict[str, Any]]) -> tuple[Series, ...]:
     curve would be pressed flat."""
     images = [row["images"] for row in rows]
     values = [row[name] for row in rows]
-    sure = f"{name}_low" in rows[-1]
     low, high = ([row.get(f"{name}{end}", math.nan) for row in rows] for end in ("_low", "_high"))
-    called = f"{name} (pale: 95 % interval)" if sure else name
-    score = Series(called, images, values, GREEN if name == "fid" else PURPLE, low, high)
+    score = Series(name, images, values, GREEN if name == "fid" else PURPLE, low, high)
     floor = [row.get(f"{name}_real", math.nan) for row in rows]
     if not any(value >= min(values) / FLOOR_WITHIN for value in floor):
         return (score,)

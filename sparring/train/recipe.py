@@ -8,6 +8,7 @@ from sparring.core.errors import RequestError
 from sparring.core.game import Game, Prior
 from sparring.core.protocols import NetworkSpec, SourceSpec
 from sparring.core.spec import Spec
+from sparring.train.health import Health
 from sparring.train.optimizers import Optimizers
 from sparring.train.player import Average
 from sparring.train.schedule import Budget
@@ -52,6 +53,7 @@ class Train(Spec):
     report_every: int = 20
     grids: int = 30
     save_seconds: float = 60.0
+    health: Health = Health()
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.report_every < 1 or self.grids < 0 or not self.save_seconds > 0:

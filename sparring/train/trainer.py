@@ -8,6 +8,7 @@ and the clock, so a run that stops and resumes goes on exactly.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,13 +21,16 @@ from sparring.core.errors import TrainingError
 from sparring.core.game import Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
+from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_finite
 from sparring.train.order import Order
 from sparring.train.phase import play
 from sparring.train.player import Player
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
 from sparring.train.schedule import Budget, Clock, Plan
+from sparring.train.signals import look
 from sparring.train.stopping import Progress
+from sparring.train.teaching import Lesson, teach
 
 
 class Stepped(NamedTuple):
@@ -38,10 +42,15 @@ class Stepped(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """The fixed noise grid through the averaged generator: x [N, *shape] in [-1, 1] on the CPU, y [N] or None."""
+    """The fixed noise grid through the averaged generator: x [N, *shape] in [-1, 1] on the CPU, y [N] or None.
+
+    `lesson` is what the discriminator, as it is at this moment, would change about the first sample of every row of
+    the grid (of ten rows at most), on the CPU.
+    """
 
     clock: Clock
     samples: Batch
+    lesson: Lesson
 
 
 class Scored(NamedTuple):
@@ -63,7 +72,14 @@ class Saved(NamedTuple):
     why: str
 
 
-Event = Stepped | Sampled | Scored | Saved
+class Alarmed(NamedTuple):
+    """Something goes wrong; said once, when it begins."""
+
+    clock: Clock
+    alarm: Alarm
+
+
+Event = Stepped | Sampled | Scored | Saved | Alarmed
 
 
 class Score(Protocol):
@@ -94,6 +110,7 @@ class Judge(Protocol):
 
 
 GRID_COLUMNS = 8
+_ROWS_TAUGHT = 10
 _SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
 _NORMAL_95 = 1.96  # standard errors from the middle of a 95 % interval to its end
 _DRIFT = 0.01  # a plan that would miss the budget by more than this share is bent
@@ -103,12 +120,21 @@ class Trainer:
     """Plays a recipe's game on a source of data. `judge` may be None: then nothing is scored.
 
     `recipe.train.precision` and `matmul` must be settled (not `auto`). Labels in the source make the run conditional.
+    `held_out` are real samples that are not trained on; with them the alarms tell whether D learns by heart.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, device: torch.device, judge: Judge | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        source: Source,
+        device: torch.device,
+        judge: Judge | None = None,
+        held_out: Source | None = None,
+    ) -> None:
         self.recipe = recipe
         self.device = device
         self.source = source.to(device)
+        self.held_out = None if held_out is None else held_out.to(device)
         self.judge = judge
         train = recipe.train
         torch.set_float32_matmul_precision(train.matmul)
@@ -129,7 +155,8 @@ class Trainer:
         if train.precision == "bfloat16":
             self.arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
         self.order = Order(len(source), train.seed)
-        self.report = Report()
+        self.report, self.looks = Report(), Report()
+        self.watch = Watch((), {})
         self.random = torch.Generator(device)
         self.plan = Plan.start(train.budget.images(len(source)))
         self.step = 0
@@ -186,13 +213,18 @@ class Trainer:
         saved, pace = self.seconds, Pace(self.step, self.seconds)
         while not (self.done or self._stop):
             self.take_step()
+            if train.health.every and self.step % train.health.every == 0:
+                self.look()
             self.seconds = time.perf_counter() - started
             if self.step % train.report_every == 0:
-                values = self.report.drain()
-                _check_finite(values, self.clock)
+                values, alarms = self._read()
                 self._replan()
                 rate = pace.read(self.step, time.perf_counter() - started) * train.batch
-                yield Stepped(self.clock, values, rate)
+                if all(math.isfinite(value) for value in values.values()):
+                    yield Stepped(self.clock, values, rate)
+                for alarm in alarms:
+                    yield Alarmed(self.clock, alarm)
+                _check_finite(values, self.clock)
             paused = time.perf_counter()
             if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
                 yield self.sample_grid()
@@ -237,6 +269,21 @@ class Trainer:
             player.update_average(self.step, train.batch)
         self.report.add(exchange.seen)
 
+    def look(self) -> None:
+        """Measures how both players are, on the samples that are next; moves nothing and waits for nothing."""
+        train, step = self.recipe.train, self.step
+        count = min(train.health.samples, train.batch)
+        self._seed("look", step)
+        real = self.source.take(self.order.indices(self.clock.images, count).to(self.device))
+        held_out = None
+        if self.held_out is not None:
+            order = Order(len(self.held_out), derive(train.seed, "held out"))
+            index = order.indices(step // train.health.every * count, count)
+            held_out = self.held_out.take(index.to(self.device))
+        loss = next(phase.loss for phase in self.phases if phase.player == "generator")
+        with self.arithmetic:
+            self.looks.add(look(self.nets, loss, real, held_out, self._noise("look", count, step)))
+
     def sample(self, z: Tensor, y: Tensor | None, *, chunk: int = 500) -> Tensor:
         """Samples float32 [N, *shape] in [-1, 1] of the averaged generator, on the CPU."""
         average = self.players["generator"].average
@@ -256,7 +303,12 @@ class Trainer:
         rows = min(classes, 16) if classes else GRID_COLUMNS
         z = self._noise("grid", rows * GRID_COLUMNS)
         y = torch.arange(rows, device=self.device).repeat_interleave(GRID_COLUMNS) if classes else None
-        return Sampled(self.clock, Batch(self.sample(z, y), None if y is None else y.cpu()))
+        x = self.sample(z, y)
+        with self.arithmetic:
+            # Of the whole grid, because a discriminator may compare the samples of a batch with each other.
+            lesson = teach(self.nets["discriminator"], x.to(self.device), y)
+        shown = lesson.part(slice(0, _ROWS_TAUGHT * GRID_COLUMNS, GRID_COLUMNS))
+        return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown)
 
     def score(self) -> Scored:
         """What the judge says of the averaged generator now; labels follow the data's own frequencies."""
@@ -338,6 +390,7 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything the run's future depends on: live tensors by name, and plain data."""
         tensors = {f"report.{k}": v for k, v in self.report.state().items()}
+        tensors |= {f"looks.{k}": v for k, v in self.looks.state().items()}
         for name, player in self.players.items():
             tensors |= {f"{name}.{k}": v for k, v in player.state().items()}
         meta = {
@@ -352,24 +405,41 @@ class Trainer:
             "gain": self.gain,
             "judged_by": self.judged_by,
             "landing": self.landing,
+            "watch": self.watch.to_json(),
         }
         return tensors, meta
 
     def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Takes a state back in: the run goes on from there as if it had never stopped."""
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("report", *self.players)}
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("report", "looks", *self.players)}
         for key, tensor in tensors.items():
             part, _, rest = key.partition(".")
             parts[part][rest] = tensor
         for name, player in self.players.items():
             player.load(parts[name])
         self.report.load(parts["report"])
+        self.looks.load(parts["looks"])
+        self.watch = Watch.from_json(meta["watch"])
         self.step = meta["step"]
         self.seconds, self.scoring_seconds = meta["seconds"], meta["scoring_seconds"]
         self.plan = Plan([(int(x), float(y)) for x, y in meta["plan"]])
         self.num_grids, self.num_scores, self.best = meta["num_grids"], meta["num_scores"], meta["best"]
         self.scored_at, self.judged_by, self.landing = meta["scored_at"], meta["judged_by"], meta["landing"]
         self.gain = None if meta["gain"] is None else Progress(*meta["gain"])
+
+    def _read(self) -> tuple[dict[str, float], list[Alarm]]:
+        """What steps and looks have found since the last report, and what is new to be alarmed at."""
+        means = Means(self.recipe.game, self.recipe.optimizers)
+        signals = self.looks.drain()
+        values = self.report.drain() | signals
+        broken = not_finite(values, means)
+        if broken is not None:
+            return values, [broken]
+        if not signals:
+            return values, []
+        self.watch, alarms = self.watch.follow(signals, means)
+        share = learned_by_heart(self.watch.history)
+        return values | ({} if share is None else {"overfit": share}), alarms
 
     def _numbered_samples(self, start: int, count: int) -> Batch:
         seed = self.recipe.train.seed
