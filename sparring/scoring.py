@@ -85,7 +85,10 @@ def named(metrics: Iterable[str | Metric]) -> tuple[Metric, ...]:
 
 
 def score_source(samples: Source, judge: Judge, count: int, seed: int) -> Score:
-    """The first `count` samples of a source, judged."""
+    """The first `count` samples of a source, judged.
+
+    Raises `RequestError` when there are not so many, or when they or their features are not finite.
+    """
     if count > len(samples):
         raise RequestError(f"-n {count}: {samples.spec.name} holds only {len(samples)} samples")
 
@@ -94,7 +97,12 @@ def score_source(samples: Source, judge: Judge, count: int, seed: int) -> Score:
         # Labels in a set of samples are names of its own, not requests that a classifier's classes could answer.
         return Batch(batch.x, None)
 
-    return judge.score(take, num_samples=count, seed=seed, weights="given")
+    found = judge.score(take, num_samples=count, seed=seed, weights="given")
+    if not found.values:
+        raise RequestError(
+            f"{samples.spec.name}: {'; '.join(found.notes)} in {judge.network.name} features; expected finite numbers"
+        )
+    return found
 
 
 def score_generator(generator: TrainedGenerator, judge: Judge, reference: Source, count: int, seed: int) -> Score:
