@@ -23,14 +23,17 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.penalties import R1
 from sparring.games.priors import Uniform
 from sparring.networks.given import GivenDiscriminator, GivenGenerator
+from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid
 from sparring.recipes.automatic import settle
+from sparring.train import teaching
 from sparring.train.optimizers import SGD, Adam, Optimizer, Optimizers, RMSprop
 from sparring.train.player import Average
 from sparring.train.recipe import Recipe, Train
 from sparring.train.schedule import Budget, InverseDecay
+from sparring.train.teaching import Lesson
 from sparring.train.trainer import GRID_COLUMNS, Sampled, Stepped, Trainer
 
 OptimizerName = Literal["momentum", "momentem", "sgd", "adam", "rmsprop"]
@@ -84,6 +87,8 @@ class GAN:
         """What was reported, by name, beside `images`: lists of one length, a value every 100 steps."""
         self.frames: list[tuple[int, Image.Image]] = []
         """The same noise through the run: (images seen, picture)."""
+        self.lesson: Lesson | None = None
+        """What the discriminator last said about a few samples."""
 
     def train(
         self,
@@ -117,6 +122,7 @@ class GAN:
                 if bar:
                     bar.show(event)
             elif isinstance(event, Sampled):
+                self.lesson = event.lesson
                 picture = sample_grid(event.samples.x, GRID_COLUMNS, levels=source.spec.levels)
                 self.frames.append((event.clock.images, picture))
         if bar:
@@ -142,6 +148,34 @@ class GAN:
         if data.is_image:
             return np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
         return np.ascontiguousarray((x.T if columns else x).numpy())
+
+    def advice(self, samples: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> NDArray[np.float32]:
+        """How each value of some samples should change to look more real to the discriminator: ∂D/∂x of its logit.
+
+        The samples are laid out as `generate` gives them, float in [-1, 1]: rows [n, D], columns [D, n] or images
+        [n, H, W, C]; the advice has the same layout. Samples of classes are asked about in turn where y is left out.
+        """
+        trainer = self._trained()
+        given = torch.as_tensor(np.asarray(samples, dtype=np.float32))
+        data = trainer.source.spec
+        shape = (*data.shape[1:], data.shape[0]) if data.is_image else data.shape
+        columns = len(shape) == 1 and given.ndim == 2 and given.shape[1] != shape[0] and given.shape[0] == shape[0]
+        x = given.T if columns else given
+        if x.shape[1:] != shape or len(x) == 0:
+            raise RequestError(
+                f"samples: expected shape {['n', *shape]} as generate gives them, found {list(given.shape)}"
+            )
+        if data.is_image:
+            x = x.permute(0, 3, 1, 2)
+        labels = self._labels(y, len(x))
+        device = trainer.device
+        with trainer.arithmetic:
+            found = teaching.advice(
+                trainer.nets["discriminator"], x.to(device), None if labels is None else labels.to(device)
+            ).cpu()
+        if data.is_image:
+            return np.ascontiguousarray(found.permute(0, 2, 3, 1).numpy())
+        return np.ascontiguousarray((found.T if columns else found).numpy())
 
     def _labels(self, y: ArrayLike | Tensor | None, count: int) -> Tensor | None:
         classes = self._trained().source.spec.num_classes
@@ -174,6 +208,14 @@ class GAN:
         """Writes the samples of one fixed noise through the run as a GIF."""
         self._trained()
         film([picture for _, picture in self.frames], [images for images, _ in self.frames], path)
+
+    def advice_picture(self, path: str | Path) -> None:
+        """Draws what the discriminator would change about a few samples of the end of training, as a PNG."""
+        self._trained()
+        lesson = self.lesson
+        assert lesson is not None  # training begins with samples
+        asked = [] if lesson.y is None else [str(label) for label in lesson.y.tolist()]
+        advice_picture(path, lesson.x, lesson.advice, lesson.after, lesson.beliefs(), asked)
 
     def _start(self, source: Source, k: int, batch: int, seed: int) -> Trainer:
         game = Adversarial(penalties=(R1(weight=0.5, every=8),)) if self.game is None else self.game

@@ -35,7 +35,7 @@ def test_every_score_has_a_panel_with_its_interval() -> None:
     assert fid.best == covered.best == 200
     score, floor = fid.series
     assert (score.x, score.y, score.low, score.high) == ([100, 200], [9.0, 3.0], [8.0, 2.0], [11.0, 4.0])
-    assert "95 % interval" in score.name
+    assert score.name == "fid"
     assert (floor.y, floor.thin) == ([2.0, 2.0], True)
     assert covered.title.startswith("classes_covered: ")
     assert covered.series[0].y == [9, 10]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from sparring.core.errors import RequestError
 from sparring.pictures.axes import Array, Axis, count_axis, log_axis, value_axis
@@ -27,6 +27,9 @@ MARGIN, TICK, LINE, FOOT = 14, 8, 22, 28
 PAD = 7
 """Pixels beside the plot where a dot at its end may stand out."""
 INK, GREY, GRID, BETWEEN, BEST = "#202124", "#5f6368", "#dadce0", "#eeeff1", "#3c4043"
+PALE = 56
+"""How strong a band's colour is, of 255."""
+INTERVAL = "95 % interval"
 _CUT = 1e-308
 """Stands for values of 0 and less on a log axis."""
 
@@ -34,8 +37,8 @@ _CUT = 1e-308
 class Series(NamedTuple):
     """One line: x in images seen, y of the same length (NaN or infinite: a gap), a colour that Pillow knows.
 
-    `low` and `high`, of the same length, are the ends of an interval around y, drawn as a pale band (NaN: none). A
-    `thin` line is one to compare with.
+    `low` and `high`, of the same length, are the ends of a 95 % interval around y, drawn as a pale band (NaN: none).
+    A `thin` line is one to compare with.
     """
 
     name: str
@@ -160,6 +163,8 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
         for name, color in row:
             if color == BEST:
                 _dashes(pen, (x, y), (x + 18, y), 1)
+            elif name == INTERVAL:
+                pen.rectangle((x, y - 5, x + 18, y + 5), fill=color)
             else:
                 pen.rectangle((x, y - 1, x + 18, y + 1), fill=color)
             pen.text((x + 24, y), name, fill=INK, font=small, anchor="lm")
@@ -181,6 +186,10 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
 def _legend(panel: Panel, lines: list[_Line], width: int) -> list[list[tuple[str, str]]]:
     """Names with their colours, broken into rows that fit."""
     entries = [(line.name, line.color) for line in lines]
+    sure = next((line for line in lines if (line.high > line.low).any()), None)
+    if sure is not None:
+        red, green, blue = (round(255 + PALE / 255 * (c - 255)) for c in ImageColor.getrgb(sure.color)[:3])
+        entries.append((INTERVAL, f"#{red:02x}{green:02x}{blue:02x}"))
     if panel.best is not None:
         values = [f"{line.name} {short_number(y)}" for line in lines for y in _values_at(line, panel.best)]
         entries.append((": ".join([f"best at {short_number(panel.best)}", *[", ".join(values)] * bool(values)]), BEST))
@@ -259,7 +268,7 @@ def _plot(lines: list[_Line], x_axis: Axis, y_axis: Axis, width: int, best: floa
                 across = [across[0] - 2 * LARGE, across[0] + 2 * LARGE]
                 upper, lower = upper.repeat(2), lower.repeat(2)
             edge = [*zip(across, upper, strict=True), *reversed([*zip(across, lower, strict=True)])]
-            ImageDraw.Draw(mask).polygon([(float(a), float(b)) for a, b in edge], fill=56)
+            ImageDraw.Draw(mask).polygon([(float(a), float(b)) for a, b in edge], fill=PALE)
         plot.paste(pale, mask=mask)
     for line, (x, mean, _, _) in zip(lines, drawn, strict=True):
         dots = len(x) <= 40 and not line.thin

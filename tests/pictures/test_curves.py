@@ -225,6 +225,9 @@ def test_an_interval_is_a_band_between_its_ends(log):
     assert abs(band.max() - lines.max()) <= 3
     bare = draw_curves([Panel("t", (*ends, score._replace(low=None, high=None)), log)])
     assert len(pale(bare, column)) <= 4  # the smoothed edges of the line itself
+    legend = [np.asarray(p)[36:62].astype(int) for p in (with_ends, bare)]
+    swatch, nothing = (((row[..., 2] - row[..., 0] > 20) & (row[..., 0] > 180)).sum() for row in legend)
+    assert swatch - nothing > 150
 
 
 def test_the_axis_holds_the_interval():
