@@ -61,9 +61,9 @@ def train(options: argparse.Namespace) -> int:
     print(_found(source))
     for reason in reasons:
         print(f"  {reason}")
-    trainer = Trainer(recipe, source, device, _judge(recipe, source, device))
+    trainer = Trainer(recipe, source, device, _judge(recipe, source, device), recipe.source.load_held_out())
     print(f"  {_sizes(trainer)}")
-    return _run(trainer, folder, recipe.source.load_held_out())
+    return _run(trainer, folder)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -83,7 +83,7 @@ def resume(options: argparse.Namespace) -> int:
     recipe = request.recipe
     if options.budget:
         recipe = recipe.replace(train=recipe.train.replace(budget=parse_budget(options.budget)))
-    trainer = Trainer(recipe, source, device, _judge(recipe, source, device))
+    trainer = Trainer(recipe, source, device, _judge(recipe, source, device), recipe.source.load_held_out())
     trainer.load(tensors, meta)
     if options.budget:
         trainer.set_budget(recipe.train.budget)
@@ -93,7 +93,7 @@ def resume(options: argparse.Namespace) -> int:
     folder = RunFolder.write_request(path, request, data)
     folder.rewind(meta["images"])
     print(f"{path}: goes on at {count_text(meta['images'])} images")
-    return _run(trainer, folder, recipe.source.load_held_out())
+    return _run(trainer, folder)
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -215,7 +215,7 @@ def doctor(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(trainer: Trainer, folder: RunFolder, held_out: Source | None) -> int:
+def _run(trainer: Trainer, folder: RunFolder) -> int:
     """Plays a trainer out with a progress line, draws the pictures, and says what came of it."""
     line = ProgressLine()
     with _signals(trainer):
@@ -231,7 +231,7 @@ def _run(trainer: Trainer, folder: RunFolder, held_out: Source | None) -> int:
     clock = trainer.clock
     print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
     if trainer.judge is not None:
-        found = verdict(folder.path, trainer.recipe, trainer.source, held_out, trainer.why_ended())
+        found = verdict(folder.path, trainer.recipe, trainer.source, trainer.held_out, trainer.why_ended())
         folder.write_verdict(found)
         print(f"ended: {found['stopped']}")
         print(f"best at {count_text(found['images'])} images: {provenance_text(found['provenance'])}")
