@@ -82,6 +82,43 @@ def test_training_twice_equals_training_once(train_X: NDArray[np.float32]) -> No
         twice.train(train_X[:, :100])
 
 
+def test_advice_comes_in_the_layout_of_the_samples(train_X: NDArray[np.float32], tmp_path: Path) -> None:
+    generator, _ = players()
+    critic = nn.Linear(784, 1)
+    gan = GAN(generator, critic).train(train_X, verbose=False)
+    slope = critic.weight.detach().cpu().numpy()
+    rows = gan.generate(np.ones((3, 100)))
+    np.testing.assert_allclose(gan.advice(rows), np.repeat(slope, 3, 0), rtol=0.01)
+    np.testing.assert_allclose(gan.advice(rows.T), np.repeat(slope.T, 3, 1), rtol=0.01)
+    gan.advice_picture(tmp_path / "advice.png")
+    with Image.open(tmp_path / "advice.png") as picture:
+        assert picture.width > 500
+    for wrong in (rows[:, :-1], rows[:0], rows[0]):
+        with pytest.raises(RequestError, match=r"samples: expected shape \['n', 784\]"):
+            gan.advice(wrong)
+    with pytest.raises(RequestError, match="call train first"):
+        GAN(generator, critic).advice(rows)
+
+
+def test_advice_for_images_hears_their_labels() -> None:
+    class D(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.arange(3 * 3 * 6 * 4.0).view(3, 3, 6, 4) / 1000)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return (self.weight[y] * x).flatten(1).sum(1)
+
+    critic = D()
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 4, 3), dtype=np.uint8)
+    gan = GAN(Generator(layers=[Dense(72), Activation("tanh")]), critic, prior=Gaussian(dim=8))
+    gan.train(images, np.arange(60) % 3, mini_batch_size=10, verbose=False)
+    slopes = critic.weight.detach().cpu().numpy().transpose(0, 2, 3, 1)  # of each class, [H, W, C]
+    samples = gan.generate(np.zeros((4, 8)))
+    np.testing.assert_allclose(gan.advice(samples, [2, 0, 1, 1]), slopes[[2, 0, 1, 1]], rtol=0.01)
+    np.testing.assert_allclose(gan.advice(samples), slopes[[0, 1, 2, 0]], rtol=0.01)
+
+
 def test_any_module_plays_and_labels_condition() -> None:
     class G(nn.Module):
         def __init__(self) -> None:

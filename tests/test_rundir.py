@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
-from sparring.rundir import FLOOR_WITHIN, _panels
+from sparring.core.protocols import Batch, DataSpec, SourceSpec
+from sparring.games.adversarial import Adversarial
+from sparring.games.priors import Gaussian
+from sparring.layers import Activation, Dense
+from sparring.networks.layered import Discriminator, Generator
+from sparring.rundir import FLOOR_WITHIN, Request, RunFolder, _panels
+from sparring.train.optimizers import SGD, Optimizers
+from sparring.train.recipe import Recipe, Train
+from sparring.train.schedule import Budget, Clock
+from sparring.train.teaching import teach
+from sparring.train.trainer import Sampled
 
 MADE = {
     "features": "digits28",
@@ -16,6 +29,10 @@ MADE = {
     "kept": 5000,
     "reference": {"name": "mnist", "split": "train", "count": 60000, "sha256": "c3"},
 }
+
+
+class Unread(SourceSpec):
+    """The tests hand everything over themselves."""
 
 
 def row(images: int, best: bool = False, provenance: dict[str, Any] | None = None, **values: float) -> dict[str, Any]:
@@ -88,3 +105,32 @@ def test_an_older_row_without_provenance_stands_alone() -> None:
     _, second = _panels([], rows)
     assert second.title == "fid: against unknown data, unknown features"
     assert "unknown" in second.note
+
+
+def test_advice_stands_beside_the_samples_and_is_drawn_anew_after_a_resume(tmp_path: Path) -> None:
+    data = DataSpec(name="small", shape=(1, 8, 8), num_classes=2, class_names=("cat", "dog"))
+    critic = Discriminator(layers=[Dense(1)])
+    sgd = SGD(lr=0.1)
+    recipe = Recipe(
+        name="tiny",
+        source=Unread(),
+        prior=Gaussian(dim=2),
+        generator=Generator(layers=[Dense(64), Activation("tanh")]),
+        discriminator=critic,
+        game=Adversarial(),
+        optimizers=Optimizers(generator=sgd, discriminator=sgd),
+        train=Train(budget=Budget(amount=10, unit="images")),
+    )
+    run = RunFolder.create(tmp_path / "run", Request(recipe, "tiny", (), {}), data, {})
+    x, y = torch.rand(16, 1, 8, 8), torch.arange(2).repeat_interleave(8)
+    lesson = teach(critic.build(data, 2), x, y).part(slice(0, 16, 8))
+    events = [Sampled(Clock(n, n, 0.0, 0.0), Batch(x, y), lesson) for n in (0, 30, 60)]
+    assert list(run.record(iter(events))) == events
+    names = [f"{n:012d}.png" for n in (0, 30, 60)]
+    assert sorted(p.name for p in (tmp_path / "run" / "advice").iterdir()) == names
+    with Image.open(tmp_path / "run" / "advice" / names[1]) as picture:
+        assert picture.text["images"] == "30"  # type: ignore[attr-defined]
+        assert picture.text["data"] == "small"  # type: ignore[attr-defined]
+    run.rewind(30)
+    for folder in ("samples", "advice"):
+        assert sorted(p.name for p in (tmp_path / "run" / folder).iterdir()) == names[:2]
