@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from sparring.metrics.provenance import differences
 from sparring.train.schedule import Plan
-from sparring.train.trainer import Alarmed, Event, Score, Scored, Stepped
+from sparring.train.trainer import Alarmed, Event, Mended, Score, Scored, Stepped
 
 PLAIN_EVERY = 10.0  # seconds between lines when the output is no terminal
 
@@ -31,9 +31,11 @@ class ProgressLine:
             self.score = score_text(event.values)
             self._note(event)
         elif isinstance(event, Alarmed):
-            alarm = event.alarm
-            at = count_text(event.clock.images)
-            self._line(f"alarm: {alarm.name} at {at} images: {alarm.cause}; to mend it, {alarm.mend}")
+            alarm, at = event.alarm, count_text(event.clock.images)
+            self._line(f"alarm: {alarm.name} at {at} images: {alarm.cause}. To mend it: {alarm.mend}")
+        elif isinstance(event, Mended):
+            mending, at = event.mending, count_text(event.clock.images)
+            self._line(f"mended: {mending.name} at {at} images: {mending.mend} ({mending.cause})")
         elif isinstance(event, Stepped):
             now = time.monotonic()
             if self.live:

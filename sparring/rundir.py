@@ -29,7 +29,7 @@ from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
 from sparring.train.recipe import Recipe
-from sparring.train.trainer import GRID_COLUMNS, Alarmed, Event, Sampled, Saved, Scored, Stepped
+from sparring.train.trainer import GRID_COLUMNS, Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped
 from sparring.trained import averaged_weights
 
 FORMAT = 1
@@ -101,6 +101,8 @@ class RunFolder:
                 self._append("scores.jsonl", row)
             elif isinstance(event, Alarmed):
                 self._append("alarms.jsonl", _clock(event) | event.alarm._asdict())
+            elif isinstance(event, Mended):
+                self._append("alarms.jsonl", _clock(event) | event.mending._asdict())
             else:
                 self._save(event)
             yield event
@@ -272,7 +274,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def _clock(event: Stepped | Scored | Alarmed) -> dict[str, Any]:
+def _clock(event: Stepped | Scored | Alarmed | Mended) -> dict[str, Any]:
     clock = event.clock
     return {"images": clock.images, "step": clock.step, "epoch": round(clock.epoch, 4)}
 

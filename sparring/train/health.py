@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sparring.core.errors import RequestError
 from sparring.core.game import Game
 from sparring.core.spec import Spec
-from sparring.train.optimizers import Optimizers
+from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.signals import Signals
 
 LOOKS = 12
@@ -23,14 +23,17 @@ LOOKS = 12
 _ROW = 3  # looks in a row, for failures that are never in doubt
 _LONG_ROW = 8  # for states that healthy runs pass through at their beginning
 _QUIET = 3  # looks in a row without it, until an alarm has cleared
+_PRESSING = 10
 
-_STEEP = 1000.0
-_RATIO = 10.0
+# Healthy runs: 5 to 20 logits over the distance of two samples, a ratio of 0.9 to 1.7, gaps up to 4 logits, a diversity
+# above 0.15 after the first hundred steps, a pull above 1, at least 60 % of the pairs right.
+_STEEP = 300.0
+_RATIO = 5.0
 _BY_HEART, _HEART_GAP = 0.5, 0.5
-_DRIFTED = 25.0
+_DRIFTED = 20.0
 _ALIKE = 0.1
-_DEAF = 0.05
-_FLAT = 0.02
+_MUTE, _DEAF = 0.01, 0.1
+_FLAT, _DEAD = 0.02, 0.001
 _SURE, _FAR = 0.99, 8.0
 _FOOLED = 0.1
 
@@ -73,7 +76,7 @@ def not_finite(values: Mapping[str, float], means: Means) -> Alarm | None:
     return Alarm(
         "non-finite",
         f"{', '.join(bad)} no longer finite: the steps are too long, or the discriminator is not held in bounds",
-        f"{_slower(means, 'generator', 'discriminator')}; or {_penalise(means.game)}",
+        f"{_slower(means, 'generator', 'discriminator')}; or {_penalise(means)}",
         {name: value for name, value in values.items() if math.isfinite(value)},
     )
 
@@ -88,7 +91,7 @@ def exploding_gradient(history: Sequence[Signals], means: Means) -> Alarm | None
         "exploding-gradient",
         f"the discriminator's slope at fakes is {math.sqrt(history[-1]['grad_fake']):.3g} per unit, "
         f"{steepness[-1]:.3g} logits over the distance of two samples: nothing holds it in bounds",
-        f"{_penalise(means.game)}; or {_slower(means, 'discriminator')}",
+        f"{_penalise(means)}; or {_slower(means, 'discriminator')}",
         _only(history[-1], "grad_fake", "grad_real", "spread", "gap"),
     )
 
@@ -103,7 +106,7 @@ def gradient_ratio(history: Sequence[Signals], means: Means) -> Alarm | None:
         "gradient-ratio",
         f"the discriminator is far steeper at {'real' if real else 'fake'} samples than at "
         f"{'fake' if real else 'real'} ones, {ratios[-1]:.3g} times in |∇D|²: the two are no longer pulled together",
-        _penalise(means.game),
+        _penalise(means),
         _only(history[-1], "grad_real", "grad_fake", "grad_ratio"),
     )
 
@@ -112,15 +115,13 @@ def overfitting(history: Sequence[Signals], means: Means) -> Alarm | None:
     """r_v = (D(real) - D(held out)) / (D(real) - D(fake)), of the last looks together, is near 1 where the
     discriminator takes held-out samples for fakes (Karras et al. 2020, StyleGAN2-ADA, equation 1)."""
     share = learned_by_heart(history)
-    if share is None or not _lasts([s["gap"] for s in history], _LONG_ROW, lambda v: v > _HEART_GAP):
-        return None
-    if share < _BY_HEART:
+    if share is None or share < _BY_HEART or _mean([s["gap"] for s in history[-_LONG_ROW:]]) < _HEART_GAP:
         return None
     return Alarm(
         "overfitting",
         f"the discriminator knows its training samples by heart: held-out ones lie {share:.0%} of the way from them "
         "to the fakes. That alone is no reason to stop, but the advice that the generator gets grows worse",
-        f"train on more samples, or fewer images in all (--budget); or {_penalise(means.game)}",
+        f"train on more samples, or fewer images in all (--budget); or {_penalise(means)}",
         {"overfit": share} | _only(history[-1], "gap", "gap_held", "d_pairs", "d_pairs_held"),
     )
 
@@ -146,7 +147,7 @@ def logit_drift(history: Sequence[Signals], means: Means) -> Alarm | None:
         "logit-drift",
         f"the discriminator's logits drift apart, by {gaps[-1]:.3g} now and {gaps[-_LONG_ROW]:.3g} "
         f"{_LONG_ROW - 1} looks ago: it grows surer without bound",
-        f"{_penalise(means.game)}; or {_slower(means, 'discriminator')}",
+        f"{_penalise(means)}; or {_slower(means, 'discriminator')}",
         _only(history[-1], "gap", "d_pairs", "d_weights"),
     )
 
@@ -159,20 +160,20 @@ def collapse(history: Sequence[Signals], means: Means) -> Alarm | None:
     return Alarm(
         "collapse",
         f"the generator repeats itself: two of its samples differ by {diversity[-1]:.1%} of what two real ones do",
-        f"{_penalise(means.game)}; or {_slower(means, 'generator')}; or go on from an earlier checkpoint",
+        f"{_penalise(means)}; or {_slower(means, 'generator')}; or go on from an earlier checkpoint",
         _only(history[-1], "diversity", "spread", "gap", "grad_fake"),
     )
 
 
 def labels_ignored(history: Sequence[Signals], means: Means) -> Alarm | None:
-    """Another label changes a sample by far less than another noise does."""
-    effect = [s["label_effect"] for s in history if "label_effect" in s]
-    if not _lasts(effect, _LONG_ROW, lambda v: v < _DEAF):
+    """Another label changes a sample by far less than another noise does, from the start or for all that is known."""
+    effect = [s.get("label_effect", 1.0) if s["diversity"] > _ALIKE else 1.0 for s in history]
+    if not (_lasts(effect, _ROW, lambda v: v < _MUTE) or _lasts(effect, LOOKS, lambda v: v < _DEAF)):
         return None
     return Alarm(
         "labels-ignored",
-        f"the generator does not listen to labels: another label changes a sample by {effect[-1]:.1%} of what "
-        "another noise does",
+        "the generator does not listen to labels: another label changes a sample by "
+        f"{effect[-1]:.1%} of what another noise does",
         "check that labels fit the samples and that both networks read y; or train without them: --labels ignore",
         _only(history[-1], "label_effect", "diversity"),
     )
@@ -180,10 +181,12 @@ def labels_ignored(history: Sequence[Signals], means: Means) -> Alarm | None:
 
 def vanishing_gradient(history: Sequence[Signals], means: Means) -> Alarm | None:
     """The generator's loss would hardly fall if its samples moved as far as samples lie apart, and yet the
-    discriminator tells them from real ones."""
-    pull = [s["g_grad"] * s["spread"] for s in history]
-    told = [s["d_pairs"] > 0.9 or v < _FLAT**2 for s, v in zip(history, pull, strict=True)]
-    if not _lasts(pull, _ROW, lambda v: v < _FLAT) or not all(told[-_ROW:]):
+    discriminator tells them from real ones, or is flat for good."""
+    lost = [
+        s["g_grad"] * s["spread"] < _FLAT and (s["d_pairs"] > 0.9 or math.sqrt(s["grad_fake"]) * s["spread"] < _DEAD)
+        for s in history
+    ]
+    if not _lasts(lost, _ROW, bool):
         return None
     if history[-1]["g_slope"] < _FLAT:
         cause = f"its loss has no slope where the discriminator is sure (|∂L/∂logit| {history[-1]['g_slope']:.2g})"
@@ -202,13 +205,13 @@ def vanishing_gradient(history: Sequence[Signals], means: Means) -> Alarm | None
 def discriminator_wins(history: Sequence[Signals], means: Means) -> Alarm | None:
     """The discriminator tells nearly every pair apart, and is sure of it."""
     sure = [min(s["d_pairs"], s.get("d_pairs_held", 1.0)) > _SURE and s["gap"] > _FAR for s in history]
-    if not _lasts([float(s) for s in sure], _LONG_ROW, bool):
+    if not _lasts(sure, _LONG_ROW, bool):
         return None
     return Alarm(
         "discriminator-wins",
         f"the discriminator is right in {history[-1]['d_pairs']:.1%} of all pairs, by {history[-1]['gap']:.3g} logits: "
         "it learns faster than the generator",
-        f"{_penalise(means.game)}; or {_slower(means, 'discriminator')}; or --set game.g_steps=2",
+        f"{_penalise(means)}; or {_slower(means, 'discriminator')}; or --set game.g_steps=2",
         _only(history[-1], "d_pairs", "d_pairs_held", "gap", "g_slope", "g_grad"),
     )
 
@@ -240,41 +243,61 @@ ALARMS: tuple[Callable[[Sequence[Signals], Means], Alarm | None], ...] = (
 )
 
 
+class Standing(NamedTuple):
+    """An alarm that was raised and has not cleared: looks since then, and looks in a row in which it did not hold."""
+
+    looks: int
+    quiet: int
+
+
 class Watch(NamedTuple):
     """What is remembered between looks: the last signals, oldest first, and the alarms that stand."""
 
     history: tuple[Signals, ...]
-    standing: dict[str, int]
-    """Of each alarm that was raised and has not cleared, for how many looks in a row it has not held."""
+    standing: dict[str, Standing]
 
     def follow(self, signals: Signals, means: Means) -> tuple[Watch, list[Alarm]]:
         """After another look, all of it finite: the alarms that are new."""
         history = (*self.history, signals)[-LOOKS:]
         held = {alarm.name: alarm for alarm in (find(history, means) for find in ALARMS) if alarm is not None}
-        quiet = {name: 0 if name in held else looks + 1 for name, looks in self.standing.items()}
-        standing = {name: looks for name, looks in quiet.items() if looks < _QUIET} | dict.fromkeys(held, 0)
-        return Watch(history, standing), [alarm for name, alarm in held.items() if name not in self.standing]
+        standing = {
+            name: Standing(old.looks + 1, 0 if name in held else old.quiet + 1) for name, old in self.standing.items()
+        }
+        standing = {name: old for name, old in standing.items() if old.quiet < _QUIET}
+        new = [alarm for name, alarm in held.items() if name not in self.standing]
+        return Watch(history, standing | {alarm.name: Standing(0, 0) for alarm in new}), new
+
+    def pressing(self) -> list[str]:
+        """The alarms that are new at this look, or that have held on for another `_PRESSING` looks."""
+        return [name for name, old in self.standing.items() if old.quiet == 0 and old.looks % _PRESSING == 0]
 
     def to_json(self) -> dict[str, Any]:
-        return {"history": list(self.history), "standing": self.standing}
+        return {"history": list(self.history), "standing": {name: list(old) for name, old in self.standing.items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Watch:
-        return cls(tuple(data["history"]), dict(data["standing"]))
+        return cls(tuple(data["history"]), {name: Standing(*old) for name, old in data["standing"].items()})
 
 
 def _lasts(values: Sequence[float], looks: int, holds: Callable[[float], bool]) -> bool:
     return len(values) >= looks and all(holds(value) for value in values[-looks:])
 
 
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
 def _only(signals: Signals, *names: str) -> dict[str, float]:
     return {name: signals[name] for name in names if name in signals}
 
 
-def _penalise(game: Game) -> str:
-    penalties = getattr(game, "penalties", ())
+def _penalise(means: Means) -> str:
+    penalties = getattr(means.game, "penalties", ())
     if not penalties:
         return """hold the discriminator: --set 'game.penalties=[{"spec": "sparring.games.penalties:R1"}]'"""
+    if isinstance(means.optimizers.discriminator, SGD) and penalties[0].every > 1:
+        # Under SGD a lazy penalty is a kick of weight · every, which itself diverges when it is too large.
+        return "penalise in smaller kicks: --set game.penalties.0.every=1"
     return f"raise the penalty: --set game.penalties.0.weight={2 * penalties[0].weight:g}"
 
 

@@ -9,6 +9,7 @@ from sparring.core.game import Game, Prior
 from sparring.core.protocols import NetworkSpec, SourceSpec
 from sparring.core.spec import Spec
 from sparring.train.health import Health
+from sparring.train.mend import Mend
 from sparring.train.optimizers import Optimizers
 from sparring.train.player import Average
 from sparring.train.schedule import Budget
@@ -54,12 +55,17 @@ class Train(Spec):
     grids: int = 30
     save_seconds: float = 60.0
     health: Health = Health()
+    mend: tuple[Mend, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.report_every < 1 or self.grids < 0 or not self.save_seconds > 0:
             raise RequestError(
                 f"train: expected batch >= 1, report_every >= 1, grids >= 0, save_seconds > 0, found {self.batch}, "
                 f"{self.report_every}, {self.grids}, {self.save_seconds}"
+            )
+        if self.mend and not self.health.every:
+            raise RequestError(
+                "train.mend: there is nothing to act on with train.health.every=0; leave one of them out"
             )
 
 

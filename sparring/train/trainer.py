@@ -22,6 +22,7 @@ from sparring.core.game import Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
 from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_finite
+from sparring.train.mend import SAFE, Changes, Mending, Rollback
 from sparring.train.order import Order
 from sparring.train.phase import play
 from sparring.train.player import Player
@@ -79,7 +80,14 @@ class Alarmed(NamedTuple):
     alarm: Alarm
 
 
-Event = Stepped | Sampled | Scored | Saved | Alarmed
+class Mended(NamedTuple):
+    """What the run has changed about itself, as its recipe lets it."""
+
+    clock: Clock
+    mending: Mending
+
+
+Event = Stepped | Sampled | Scored | Saved | Alarmed | Mended
 
 
 class Score(Protocol):
@@ -150,13 +158,18 @@ class Trainer:
             "generator": Player(generator, recipe.optimizers.generator, train.average),
         }
         self.nets = {name: player.net for name, player in self.players.items()}
-        self.phases = recipe.game.phases()
+        for mend in train.mend:
+            mend.check(recipe.game)
+        self.changes = Changes()
+        self.game, self.phases = recipe.game, recipe.game.phases()
         self.arithmetic: AbstractContextManager[object] = nullcontext()
         if train.precision == "bfloat16":
             self.arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
         self.order = Order(len(source), train.seed)
         self.report, self.looks = Report(), Report()
         self.watch = Watch((), {})
+        self.kept: dict[str, dict[str, Tensor]] = {}
+        """For going back: the last `good` state of the players, and a `newer` one that has yet to prove itself."""
         self.random = torch.Generator(device)
         self.plan = Plan.start(train.budget.images(len(source)))
         self.step = 0
@@ -207,6 +220,8 @@ class Trainer:
         Raises `TrainingError` when a loss is no longer finite; what was saved before stays good.
         """
         train = self.recipe.train
+        if not self.kept:
+            self._keep()
         if self.step == 0 and train.grids:
             yield self.sample_grid()
         started = time.perf_counter() - self.seconds
@@ -217,14 +232,19 @@ class Trainer:
                 self.look()
             self.seconds = time.perf_counter() - started
             if self.step % train.report_every == 0:
-                values, alarms = self._read()
+                values, alarms, looked = self._read()
                 self._replan()
                 rate = pace.read(self.step, time.perf_counter() - started) * train.batch
-                if all(math.isfinite(value) for value in values.values()):
+                if all(map(math.isfinite, values.values())):
                     yield Stepped(self.clock, values, rate)
                 for alarm in alarms:
                     yield Alarmed(self.clock, alarm)
-                _check_finite(values, self.clock)
+                broken = not all(map(math.isfinite, values.values()))
+                mendings = self._mend(broken) if looked or broken else []
+                for mending in mendings:
+                    yield Mended(self.clock, mending)
+                if broken and not any(mending.name == "rolled-back" for mending in mendings):
+                    raise _not_finite(values, self.clock)
             paused = time.perf_counter()
             if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
                 yield self.sample_grid()
@@ -391,6 +411,7 @@ class Trainer:
         """Everything the run's future depends on: live tensors by name, and plain data."""
         tensors = {f"report.{k}": v for k, v in self.report.state().items()}
         tensors |= {f"looks.{k}": v for k, v in self.looks.state().items()}
+        tensors |= {f"{which}.{k}": v for which, kept in self.kept.items() for k, v in kept.items()}
         for name, player in self.players.items():
             tensors |= {f"{name}.{k}": v for k, v in player.state().items()}
         meta = {
@@ -406,12 +427,13 @@ class Trainer:
             "judged_by": self.judged_by,
             "landing": self.landing,
             "watch": self.watch.to_json(),
+            "changes": self.changes._asdict(),
         }
         return tensors, meta
 
     def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Takes a state back in: the run goes on from there as if it had never stopped."""
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("report", "looks", *self.players)}
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("report", "looks", "good", "newer", *self.players)}
         for key, tensor in tensors.items():
             part, _, rest = key.partition(".")
             parts[part][rest] = tensor
@@ -420,6 +442,10 @@ class Trainer:
         self.report.load(parts["report"])
         self.looks.load(parts["looks"])
         self.watch = Watch.from_json(meta["watch"])
+        self.kept = {which: parts[which] for which in ("good", "newer") if parts[which]}
+        self.changes = Changes(**meta["changes"])
+        self.game = self.changes.apply(self.recipe.game)
+        self.phases = self.game.phases()
         self.step = meta["step"]
         self.seconds, self.scoring_seconds = meta["seconds"], meta["scoring_seconds"]
         self.plan = Plan([(int(x), float(y)) for x, y in meta["plan"]])
@@ -427,19 +453,55 @@ class Trainer:
         self.scored_at, self.judged_by, self.landing = meta["scored_at"], meta["judged_by"], meta["landing"]
         self.gain = None if meta["gain"] is None else Progress(*meta["gain"])
 
-    def _read(self) -> tuple[dict[str, float], list[Alarm]]:
-        """What steps and looks have found since the last report, and what is new to be alarmed at."""
-        means = Means(self.recipe.game, self.recipe.optimizers)
+    def _read(self) -> tuple[dict[str, float], list[Alarm], bool]:
+        """What was found since the last report, what is new to be alarmed at, and whether the players were looked at."""
+        means = Means(self.game, self.recipe.optimizers)
         signals = self.looks.drain()
         values = self.report.drain() | signals
         broken = not_finite(values, means)
         if broken is not None:
-            return values, [broken]
+            return values, [broken], bool(signals)
         if not signals:
-            return values, []
+            return values, [], False
         self.watch, alarms = self.watch.follow(signals, means)
         share = learned_by_heart(self.watch.history)
-        return values | ({} if share is None else {"overfit": share}), alarms
+        return values | ({} if share is None else {"overfit": share}), alarms, True
+
+    def _mend(self, broken: bool) -> list[Mending]:
+        """After a look, or when something is not finite: what the recipe lets the run do about it."""
+        calm = 0 if broken or self.watch.standing else self.changes.calm + 1
+        self.changes = self.changes._replace(calm=calm, settled=self.changes.settled + 1)
+        pressing = ["non-finite"] if broken else self.watch.pressing()
+        mendings = []
+        for mend in self.recipe.train.mend:
+            done = mend.act(self.changes, pressing, self.watch, self.game)
+            if done is not None:
+                before, (self.changes, mending) = self.changes, done
+                if self.changes.rollbacks > before.rollbacks:
+                    self._roll_back()
+                mendings.append(mending)
+        if mendings:
+            self.game = self.changes.apply(self.recipe.game)
+            self.phases = self.game.phases()
+        elif calm and calm % SAFE == 0:
+            self._keep()
+        return mendings
+
+    def _keep(self) -> None:
+        """Copies the players for a roll-back, where the recipe asks for one."""
+        if any(isinstance(mend, Rollback) for mend in self.recipe.train.mend):
+            players = self.players.items()
+            newer = {f"{name}.{k}": v.clone() for name, player in players for k, v in player.state().items()}
+            self.kept = {"good": self.kept.get("newer", newer), "newer": newer}
+
+    def _roll_back(self) -> None:
+        """The players as they were when all was well. The clock goes on, so what follows is other noise and data."""
+        for name, player in self.players.items():
+            own = self.kept["good"].items()
+            player.load({k.removeprefix(f"{name}."): v for k, v in own if k.startswith(f"{name}.")})
+        self.kept["newer"] = self.kept["good"]
+        self.watch = Watch((), {})
+        self.report, self.looks = Report(), Report()
 
     def _numbered_samples(self, start: int, count: int) -> Batch:
         seed = self.recipe.train.seed
@@ -499,10 +561,9 @@ def _made_by(ranking: str, provenance: Mapping[str, Any]) -> str:
     return json.dumps([ranking, {k: v for k, v in provenance.items() if k not in free}], sort_keys=True)
 
 
-def _check_finite(values: dict[str, float], clock: Clock) -> None:
-    bad = [name for name, value in values.items() if not abs(value) < float("inf")]
-    if bad:
-        raise TrainingError(
-            f"{', '.join(bad)} no longer finite after {clock.images} images: lower the learning rate or raise the "
-            "penalty's weight; the last checkpoint is good"
-        )
+def _not_finite(values: dict[str, float], clock: Clock) -> TrainingError:
+    bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
+    return TrainingError(
+        f"{bad} no longer finite after {clock.images} images: lower the learning rate or raise the penalty's weight; "
+        "the last checkpoint is good"
+    )
