@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from sparring.pictures.axes import Array, Axis, count_axis, log_axis, value_axis
 from sparring.pictures.curves import Panel, Series
 from sparring.pictures.ink import BLUE, GREEN, ORANGE, PURPLE, SKY, short_number
 
-WIDTH, HEIGHT = 440, 230
+WIDTH, HEIGHT = 390, 215
 TOP, RIGHT, BOTTOM, LETTER = 8, 20, 40, 7.2
 """Units of the picture: room around the plot, and the width of a letter of a tick's label."""
 COLUMNS = 160
@@ -62,7 +63,7 @@ def svg(panel: Panel) -> str:
         across = plot.right(panel.best)
         parts.append(f'<line class="best" x1="{across}" x2="{across}" y1="0" y2="{plot.height}"/>')
     parts += itertools.chain(*map(plot.band, lines), *map(plot.line, lines))
-    for line in lines if panel.best is not None else []:
+    for line in [line for line in lines if panel.best is not None and not line.series.thin]:
         parts += plot.dots(line, 5, (line.x == panel.best) & ~np.isnan(line.y), "best")
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(panel.title)}"'
     return f"<svg {box}>{''.join(parts)}</svg></svg>"
@@ -97,7 +98,9 @@ class _Plot(NamedTuple):
             yield f'<line class="{kind}" x1="{self.left}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
             if label:
                 yield f'<text class="tick" x="{self.left - 6}" y="{y + 4}" text-anchor="end">{label}</text>'
-        for value, label in self.x.ticks:
+        widest = LETTER * (1 + max(len(label) for _, label in self.x.ticks))
+        every = math.ceil(widest * len(self.x.ticks) / (WIDTH - RIGHT - self.left))
+        for value, label in self.x.ticks[::every]:
             yield f'<text class="tick" x="{self.right(value)}" y="{HEIGHT - 22}" text-anchor="middle">{label}</text>'
         middle = (self.left + WIDTH - RIGHT) / 2
         yield f'<text class="tick" x="{middle:.1f}" y="{HEIGHT - 5}" text-anchor="middle">images seen</text>'

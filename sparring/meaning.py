@@ -1,0 +1,73 @@
+"""What a score means, in one sentence for people who did not choose it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Meaning(NamedTuple):
+    """A sentence, which way is better ("" where neither is), and the value of real data to hold it against."""
+
+    sentence: str
+    better: Literal["lower", "higher", ""] = ""
+    yardstick: str = ""
+
+
+MEANINGS = {
+    "fid": Meaning(
+        "Fréchet distance between samples and real data in the features named above; 0 would be perfect.",
+        "lower",
+        "fid_real",
+    ),
+    "fid_real": Meaning("The same distance for real data themselves: as low as so many samples can come."),
+    "fid_inf": Meaning("The Fréchet distance, extended to infinitely many samples.", "lower"),
+    "fid_class_mean": Meaning("The Fréchet distance within each class, averaged over the classes.", "lower"),
+    "fid_class_worst": Meaning("The Fréchet distance within the class that is met worst.", "lower"),
+    "kid": Meaning(
+        "Kernel distance between samples and real data; about 0 for equal ones, and then at times below.", "lower"
+    ),
+    "inception_score": Meaning(
+        "How clearly samples belong to one class and how evenly to all of them; at most the number of classes.",
+        "higher",
+        "inception_score_real",
+    ),
+    "inception_score_real": Meaning("The same score of real data."),
+    "precision": Meaning("Share of samples that lie where real data lie.", "higher"),
+    "recall": Meaning("Share of real data that lie where samples lie.", "higher"),
+    "density": Meaning("How densely real data surround the samples; 1 for equal ones, more for those that play safe."),
+    "coverage": Meaning("Share of real data with a sample close by.", "higher"),
+    "classes_covered": Meaning("Classes that get more than a negligible share of the samples.", "higher"),
+    "class_min": Meaning("Share of the rarest class among the samples."),
+    "class_max": Meaning("Share of the commonest class among the samples."),
+    "class_kl": Meaning("How far the shares of the classes are from those of the real data; 0 is equal.", "lower"),
+    "confident": Meaning("Share of samples that are read as one class with confidence.", "higher"),
+    "label_accuracy": Meaning("Share of samples that show the class that was asked for.", "higher"),
+    "num_modes": Meaning("Modes of the data that at least one sample meets.", "higher"),
+    "modes_kl": Meaning("How far the shares of the modes are from even; 0 is even.", "lower", "modes_kl_floor"),
+    "modes_kl_floor": Meaning("About what even shares would give with so many samples."),
+    "high_quality": Meaning("Share of samples within three standard deviations of a mode.", "higher"),
+    "nn_accuracy": Meaning(
+        "How often the nearest neighbour tells a sample from real data: one half is best, 1 says always, and below "
+        "one half samples sit close to single real data."
+    ),
+    "nn_accuracy_real": Meaning("The same, for the real data alone."),
+    "nn_accuracy_fake": Meaning("The same, for the samples alone."),
+    "vendi": Meaning("How many different samples there are in effect.", "", "vendi_real"),
+    "vendi_real": Meaning("The same number for real data."),
+    "authentic_share": Meaning(
+        "Share of samples that are farther from the nearest training sample than that one is from the next.",
+        "",
+        "authentic_share_held_out",
+    ),
+    "authentic_share_held_out": Meaning("The same share for real data that were not trained on."),
+    "ct": Meaning("Below about -3 samples sit closer to training data than unseen real data do: they may be copies."),
+    "copies": Meaning("Share of samples closer to a training sample than almost all unseen real data are.", "lower"),
+    "parzen": Meaning("Log-likelihood of unseen data under a Parzen window on the samples, in nats.", "higher"),
+    "parzen_sigma": Meaning("The width of that window."),
+    "path_length": Meaning("How fast samples change along paths through the noise; lower is smoother.", "lower"),
+}
+
+
+def meaning(name: str) -> Meaning:
+    """What is known of a value of that name; an empty sentence for any other."""
+    return MEANINGS.get(name, Meaning(""))
