@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import torch
 
+from sparring.core import execute
 from sparring.core.errors import RequestError, nearest
 from sparring.core.protocols import DataSpec, SourceSpec
 from sparring.recipes import images
@@ -48,30 +46,12 @@ def find_recipe(name: str) -> RecipeFunction:
         if name not in recipes():
             raise RequestError(f"--recipe {name!r}: there is no such recipe, {nearest(name, recipes())}")
         return recipes()[name]
-    found = getattr(load_file(name), name.rpartition(":")[2], None)
-    if not callable(found):
-        raise RequestError(f"--recipe {name!r}: the file defines no function {name.rpartition(':')[2]!r}")
-    return found  # type: ignore[no-any-return]
+    return execute.load_function(name, option="--recipe", kind="recipe")
 
 
 def load_file(name: str) -> ModuleType:
     """The module of a recipe FILE.py:FUNCTION; executes the file, once in a process."""
-    file = Path(name.rpartition(":")[0])
-    if file.suffix != ".py" or not file.is_file():
-        raise RequestError(f"--recipe {name!r}: expected FILE.py:FUNCTION of an existing file")
-    module_name = f"sparring_recipe_{file.stem}"
-    if module_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(module_name, file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # before it runs: dataclasses look their module up
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            raise RequestError(f"--recipe {name!r}: {file} fails with {type(error).__name__}: {error}") from error
-    return sys.modules[module_name]
+    return execute.load_file(name, option="--recipe", kind="recipe")
 
 
 def choose(
