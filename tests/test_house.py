@@ -24,6 +24,11 @@ MAY_SEE = {
 }
 
 
+CHECKED_BY_HASH = PACKAGE / "metrics" / "features" / "published.py"
+"""Reads what others publish, once its hash fits; what happens when it does not is in that file's test."""
+NAMED_BY_THE_USER = PACKAGE / "core" / "execute.py"
+
+
 def imported_rooms(path: Path) -> set[str]:
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -76,8 +81,12 @@ def risks(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             said = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
-            if called in ("eval", "exec", "torch.load"):
+            if called in ("eval", "exec", "torch.jit.load") or "torch.hub" in called:
                 yield called
+            if called == "torch.load" and not (path == CHECKED_BY_HASH and said.get("weights_only") is True):
+                yield f"{called} of anything but bytes of a known hash, or not restricted to tensors"
+            if called.endswith("exec_module") and path != NAMED_BY_THE_USER:
+                yield f"{called} of a file that the user did not name"
             if (called in ("np.load", "numpy.load") or "allow_pickle" in said) and said.get(
                 "allow_pickle"
             ) is not False:
@@ -87,3 +96,31 @@ def risks(path: Path) -> Iterator[str]:
 def test_nothing_is_unpickled_or_executed() -> None:
     found = {str(path.relative_to(PACKAGE)): list(risks(path)) for path in PACKAGE.rglob("*.py")}
     assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from joblib import load",
+        "eval(text)",
+        "torch.load(file)",
+        "torch.load(file, weights_only=True)",
+        "torch.jit.load(file)",
+        "torch.hub.load_state_dict_from_url(url)",
+        "spec.loader.exec_module(module)",
+        "np.load(file)",
+    ],
+)
+def test_each_risk_is_seen(code: str, tmp_path: Path) -> None:
+    (tmp_path / "published.py").write_text(code)
+    assert len(list(risks(tmp_path / "published.py"))) == 1
+
+
+@pytest.mark.parametrize("code", ["torch.load(file, weights_only=False)", "torch.load(file)", "import pickle"])
+def test_where_tensors_may_be_read_all_else_is_a_risk(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "CHECKED_BY_HASH", tmp_path / "published.py")
+    (tmp_path / "published.py").write_text(code)
+    assert len(list(risks(tmp_path / "published.py"))) == 1

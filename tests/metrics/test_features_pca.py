@@ -39,7 +39,7 @@ def test_components_of_few_samples_and_of_vectors(shape: tuple[int, ...], name: 
     found = PCA.fit(source)
     assert found.name == name
     assert found(source.x).shape == (20, found.dim)
-    with pytest.raises(RequestError, match="found 9; score samples of the reference's own shape"):
+    with pytest.raises(RequestError, match="found 9; choose other features"):
         found(torch.zeros(2, 9))
 
 

@@ -2,6 +2,7 @@
 
 from sparring.metrics.features.choose import NAMES, choose, load
 from sparring.metrics.features.digits import Digits8, Digits28, digit_classifier
+from sparring.metrics.features.module import wrap
 from sparring.metrics.features.network import FeatureNetwork, hash_tensors
 from sparring.metrics.features.pca import PCA
 
@@ -15,4 +16,5 @@ __all__ = [
     "digit_classifier",
     "hash_tensors",
     "load",
+    "wrap",
 ]

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sparring.core.errors import RequestError, nearest
 from sparring.core.protocols import DataSpec, Source
+from sparring.metrics.features import clip, dinov2
 from sparring.metrics.features.digits import Digits8, Digits28
+from sparring.metrics.features.inception import Inception, load_inception
+from sparring.metrics.features.module import load_module
 from sparring.metrics.features.network import FeatureNetwork
+from sparring.metrics.features.onnx import load_onnx
 from sparring.metrics.features.pca import PCA
+from sparring.metrics.features.stacked import StackedDigits28
+from sparring.metrics.features.values import Values
 
-NAMES = ("digits28", "digits8", "pca")
+USUAL_SIZE = {"inception": Inception.name, "clip": "clip-vit-b-32", "dinov2": "dinov2-vit-l-14"}
+"""What the short names stand for."""
+NAMES = (
+    "digits28",
+    "digits8",
+    "pca",
+    "values",
+    "stacked-digits28",
+    *USUAL_SIZE,
+    Inception.name,
+    *clip.WEIGHTS,
+    *dinov2.WEIGHTS,
+)
 
 
 def choose(data: DataSpec) -> str:
@@ -24,11 +44,30 @@ def choose(data: DataSpec) -> str:
 
 
 def load(name: str, reference: Source) -> FeatureNetwork:
-    """The feature network of that name; `pca` is fitted on the reference. Raises `RequestError` for other names."""
+    """The feature network of a name in `NAMES`, or of a file: FILE.onnx, or FILE.py:FUNCTION, which is executed.
+
+    `pca` is fitted on the reference; the others take its shape from it or have one of their own. Raises `RequestError`
+    for other names, files that do not fit, and weights that cannot be downloaded.
+    """
+    if name.endswith(".onnx"):
+        return load_onnx(Path(name), reference.spec)
+    if ".py" in name:
+        return load_module(name, reference.spec)
+    name = USUAL_SIZE.get(name, name)
     if name == Digits28.name:
         return Digits28()
     if name == Digits8.name:
         return Digits8()
+    if name == StackedDigits28.name:
+        return StackedDigits28()
     if name == "pca":
         return PCA.fit(reference)
+    if name == Values.name:
+        return Values(reference.spec.shape)
+    if name == Inception.name:
+        return load_inception()
+    if name in clip.WEIGHTS:
+        return clip.load_clip(name)
+    if name in dinov2.WEIGHTS:
+        return dinov2.load_dinov2(name)
     raise RequestError(f"there are no features {name!r}: {nearest(name, NAMES)}")

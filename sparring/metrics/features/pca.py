@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import Source
-from sparring.metrics.features.network import FeatureNetwork, hash_tensors
+from sparring.metrics.features.network import FeatureNetwork, expect_shape, hash_tensors
 from sparring.metrics.summary import merge, moments_of, summarise
 
 
@@ -64,19 +64,9 @@ class PCA(FeatureNetwork):
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Tensor:
         """x [B, *shape] in [-1, 1] to features float32 [B, dim]."""
-        if x.shape[1:] != self.shape:
-            raise RequestError(
-                f"features {self.name}: expected samples of shape {'×'.join(map(str, self.shape))}, "
-                f"found {'×'.join(map(str, x.shape[1:]))}; score samples of the reference's own shape"
-            )
+        expect_shape(self.name, self.shape, x)
         pooled = _pooled(x.to(self.mean.device), self.pool)
         return (pooled - self.mean) @ self.components.T
-
-    @torch.inference_mode()
-    def classify(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The features [B, dim] and no probabilities [B, 0]."""
-        features = self(x)
-        return features, features.new_empty(len(features), 0)
 
 
 def _pooling(shape: tuple[int, ...], most: int) -> int:
