@@ -15,18 +15,23 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from safetensors.torch import save
+from torch import Tensor
 
 from sparring import __version__
 from sparring.core.errors import RequestError
 from sparring.core.files import read_json, write_atomically, write_json
 from sparring.core.game import Prior
-from sparring.core.protocols import DataSpec, NetworkSpec
+from sparring.core.protocols import DataSpec, NetworkSpec, Source
 from sparring.core.spec import from_json, to_json
+from sparring.metrics.features import FeatureNetwork
+from sparring.metrics.neighbours import nearest_in
 from sparring.metrics.provenance import comparable, differences
 from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
+from sparring.pictures.nearest import nearest
+from sparring.report import write_report
 from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
 from sparring.train.recipe import Recipe
 from sparring.train.trainer import GRID_COLUMNS, Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped
@@ -108,7 +113,10 @@ class RunFolder:
             yield event
 
     def rewind(self, images: int) -> None:
-        """Drops what was logged and drawn after a checkpoint at `images`, because it will happen again."""
+        """Drops what was logged and drawn after a checkpoint at `images`, because it will happen again, and what was
+        found at the end."""
+        for name in ("verdict.json", "nearest.png"):
+            (self.path / name).unlink(missing_ok=True)
         for name in ("log.jsonl", "scores.jsonl", "alarms.jsonl"):
             path = self.path / name
             if path.exists():
@@ -120,7 +128,8 @@ class RunFolder:
                     picture.unlink()
 
     def draw(self) -> list[Path]:
-        """Draws `curves.png` and `progress.gif` from what the folder holds; returns what was drawn."""
+        """Draws `curves.png` and `progress.gif` from what the folder holds and puts it all on one page, `report.html`;
+        returns what was made."""
         drawn = []
         rows, scores = read_rows(self.path / "log.jsonl"), read_rows(self.path / "scores.jsonl")
         panels = _panels(rows, scores)
@@ -131,7 +140,16 @@ class RunFolder:
         if frames:
             film(frames, [int(p.stem) for p in frames], self.path / "progress.gif")
             drawn.append(self.path / "progress.gif")
-        return drawn
+        return [*drawn, write_report(self.path)]
+
+    def draw_nearest(self, samples: Tensor, source: Source, network: FeatureNetwork, k: int = 5) -> Path:
+        """Draws `nearest.png`: samples [n, *shape] in [-1, 1], each beside the k training samples nearest to it in the
+        network's features. All of the source passes through the network, once."""
+        found = nearest_in(network, source, samples, min(k, len(source)))
+        x = source.take(found.positions.flatten()).x.cpu().reshape(*found.positions.shape, *samples.shape[1:])
+        picture = nearest(samples.cpu(), x, found.distances, levels=self.data.levels)
+        save_png(picture, self.path / "nearest.png", self._info())
+        return self.path / "nearest.png"
 
     def write_model(self) -> Path:
         """Writes `model/` from the best checkpoint: weights, what they need to be used, and a card."""
@@ -157,8 +175,9 @@ class RunFolder:
         return folder
 
     def write_verdict(self, verdict: dict[str, Any]) -> None:
-        """Writes `verdict.json`: what came of the run."""
+        """Writes `verdict.json`, what came of the run, and the page that says it."""
         write_json(self.path / "verdict.json", verdict)
+        write_report(self.path)
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         line = json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"

@@ -16,9 +16,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from sparring.data.open import Data
+from sparring.games.adversarial import Adversarial
+from sparring.games.priors import Gaussian
+from sparring.layers import Activation, Dense
+from sparring.metrics.features import Digits8
+from sparring.metrics.neighbours import nearest_in
+from sparring.networks.layered import Discriminator, Generator
+from sparring.pictures.nearest import nearest
 from sparring.report import MOST_CLASSES, MOST_FRAMES, page, write_report
+from sparring.rundir import Request, RunFolder
+from sparring.train.optimizers import SGD, Optimizers
+from sparring.train.recipe import Recipe, Train
+from sparring.train.schedule import Budget, Clock
+from sparring.train.trainer import Stepped
 
 Json = dict[str, Any]
 EVIL = """</script></title>'"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}"""
@@ -453,3 +467,38 @@ def test_a_page_is_written_again_after_more_training(make: Callable[..., Path]) 
         log.write('{"images": 99999, "loss_d": 1.0}\n')
     assert "99,999 images seen" in write_report(run).read_text(encoding="utf-8")
     assert "99,999" not in first
+
+
+def test_a_run_folder_writes_its_page(tmp_path: Path) -> None:
+    source = Data(source="digits").load()
+    sgd, network = SGD(lr=0.1), Digits8()
+    recipe = Recipe(
+        name="tiny",
+        source=Data(source="digits"),
+        prior=Gaussian(dim=2),
+        generator=Generator(layers=[Dense(64), Activation("tanh")]),
+        discriminator=Discriminator(layers=[Dense(1)]),
+        game=Adversarial(),
+        optimizers=Optimizers(generator=sgd, discriminator=sgd),
+        train=Train(budget=Budget(amount=10, unit="images")),
+    )
+    run = tmp_path / "run"
+    folder = RunFolder.create(run, Request(recipe, "tiny", (), {}), source.spec, source.report)
+    list(folder.record(iter([Stepped(Clock(1, 64, 0.04, 0.0), {"loss_d": 1.0}, 5000.0)])))
+    assert folder.draw() == [run / "curves.png", run / "report.html"]
+    assert "64 images seen" in (run / "report.html").read_text(encoding="utf-8")
+
+    shown = torch.tensor([3, 700, 1499])
+    folder.draw_nearest(source.take(shown).x, source, network)
+    folder.write_verdict({"images": 64, "values": {"fid": 0.25}, "provenance": {}, "notes": [], "last": None})
+    told = Reader((run / "report.html").read_text(encoding="utf-8")).text
+    assert "Best after 64 images: fid 0.25." in told
+    assert "Nearest training images" in told
+    found = nearest_in(network, source, source.take(shown).x, 5)
+    neighbours = source.take(found.positions.flatten()).x.reshape(3, 5, 1, 8, 8)
+    expected = nearest(source.take(shown).x, neighbours, found.distances)
+    with Image.open(run / "nearest.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+    folder.rewind(64)
+    assert not (run / "nearest.png").exists()
+    assert not (run / "verdict.json").exists()
