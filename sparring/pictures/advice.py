@@ -131,7 +131,7 @@ def _vector_cells(x: Tensor, advice: Tensor, after: Tensor) -> list[tuple[Image.
 
 def _plot(lines: Sequence[tuple[Floats, str]] = (), bars: Floats | None = None) -> Image.Image:
     """Values in [-1, 1] over their entries, as lines or as bars from 0; drawn three times as large and reduced."""
-    large, width, height, room = 3, 2 * CELL, CELL, 6
+    large, width, height, room = 3, 3 * CELL // 2, CELL, 6
     cell = Image.new("RGB", (width * large, height * large), "#fafafa")
     pen = ImageDraw.Draw(cell)
     pen.rectangle((0, 0, width * large - 1, height * large - 1), outline=GREY, width=large)
@@ -196,7 +196,8 @@ def _legend(page: Image.Image, middle: int, channels: int) -> None:
     pen.rectangle((at - 1, middle - 7, at + wide, middle + 6), outline=GREY)
     page.paste(Image.fromarray(_colours(np.linspace(-1, 1, wide)[None]).repeat(12, 0)), (at, middle - 6))
     pen.text((at + wide + 9, middle), f"{more} would convince", BRIGHTER, small, "lm")
-    words = "white: leave as it is;  each sample has a scale of its own"
+    words = "white: leave as it is" if channels else "no bar: leave as it is"
+    words += ";  each sample has a scale of its own"
     words += ";  the mean over its colours is shown" if channels > 1 else ""
     pen.text((MARGIN, middle + 22), words, GREY, small, "lm")
     words = "D: how sure the discriminator is that a sample is real"

@@ -8,6 +8,8 @@ It is all that a generator ever hears. By the chain rule its loss f(D(G(z))) has
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -77,15 +79,23 @@ def teach(discriminator: nn.Module, x: Tensor, y: Tensor | None = None, size: fl
     (see `step`) changes in the discriminator's eyes."""
     logits, found = _asked(discriminator, x, y)
     after = step(x, found, size)
-    logits_after, _ = _asked(discriminator, after, y)
+    with _unnoticed(discriminator, x.device), torch.no_grad():
+        logits_after = discriminator(after, y).float()
     return Lesson(x.detach(), found, after, logits, logits_after, y)
 
 
 def _asked(discriminator: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
     """Logits [n] and their slopes [n, *shape], both detached."""
-    devices = [x.device] if x.device.type == "cuda" else []
-    with frozen(list(discriminator.buffers())), torch.random.fork_rng(devices), torch.enable_grad():
+    with _unnoticed(discriminator, x.device), torch.enable_grad():
         seen = x.detach().clone().requires_grad_()
         logits = discriminator(seen, y).float()
         (slope,) = torch.autograd.grad(logits.sum(), seen)
     return logits.detach(), slope
+
+
+@contextmanager
+def _unnoticed(discriminator: nn.Module, device: torch.device) -> Iterator[None]:
+    """Within it the discriminator may be called; its buffers and the random numbers are then put back."""
+    devices = [device] if device.type == "cuda" else []
+    with frozen(list(discriminator.buffers())), torch.random.fork_rng(devices):
+        yield

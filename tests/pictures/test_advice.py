@@ -93,17 +93,17 @@ def test_square_vectors_are_images_and_others_lines_with_bars() -> None:
 
     x, advice = torch.zeros(1, 4), torch.tensor([[1.0, -2.0, 0.0, 1.0]])
     picture = np.asarray(draw_advice(x, advice, x + 0.5, [(0.5, 0.5)])).astype(int)
-    bars = picture[HEAD : HEAD + 128, MARGIN + 264 : MARGIN + 264 + 256]
+    bars = picture[HEAD : HEAD + 128, MARGIN + 200 : MARGIN + 200 + 192]
     rms = np.sqrt(6 / 4)
     for n, value in enumerate(advice[0].tolist()):
-        column = bars[:, 64 * n + 32]
+        column = bars[:, 48 * n + 24]
         up, down = ((np.abs(column - colour).max(1) < 30).sum() for colour in (BRIGHTER, DARKER))
         height = abs(value) / rms / 3 * 58
         assert (up if value > 0 else down) == pytest.approx(height, abs=2)
         assert (down if value > 0 else up) == 0
     line = np.abs(picture - np.array(Image.new("RGB", (1, 1), ORANGE))[0, 0]).max(2) < 40
     rows, columns = np.nonzero(line)
-    assert columns.min() > MARGIN + 2 * 264
+    assert columns.min() > MARGIN + 2 * 200
     assert rows.mean() - HEAD == pytest.approx(64 - 0.5 * 58, abs=1)
 
 
