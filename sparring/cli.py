@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--size", metavar="HxW", help="bring all images to one size")
     train.add_argument("--labels", choices=("use", "ignore"), help="whether labels condition the game; default: use")
     train.add_argument("--hold-out", type=int, metavar="N", help="set N samples aside; default: the test split, if any")
+    train.add_argument("--mend", metavar="penalty,steps,rollback", help="what to do about alarms; default: say them")
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="change one field")
     train.add_argument("--dry-run", action="store_true", help="show what would be done, and why, and stop")
 

@@ -34,6 +34,7 @@ from sparring.recipes.automatic import recipes as all_recipes
 from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run
 from sparring.scoring import named, score_generator, score_source, verdict
 from sparring.train.checkpoint import load_checkpoint
+from sparring.train.mend import parse_mends
 from sparring.train.precision import choose_arithmetic
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import parse_budget
@@ -284,6 +285,8 @@ def _data(options: argparse.Namespace) -> Data:
 def _choice(options: argparse.Namespace, data: Data, spec: DataSpec) -> Choice:
     budget = parse_budget(options.budget) if options.budget else None
     recipe, reasons = choose(data, spec, recipe=options.recipe, budget=budget, seed=options.seed)
+    if options.mend:
+        recipe = recipe.replace(train=recipe.train.replace(mend=parse_mends(options.mend)))
     for path, text in _sets(options.sets):
         if not path.startswith("source."):
             recipe = recipe.with_path(path, text)

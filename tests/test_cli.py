@@ -302,3 +302,56 @@ def test_recipes_data_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1500 images of 8x8" in capsys.readouterr().out
     assert main(["doctor"]) == 0
     assert "arithmetic" in capsys.readouterr().out
+
+
+def test_mends_are_named_and_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    assert "--mend 'penlty': did you mean 'penalty'?" in refused(capsys, ["train", "digits", "--mend", "penlty"])
+    assert main(["train", "digits", "--mend", "penalty,rollback", "--out", out, *QUICK]) == 0
+    mends = json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"]["train"]["mend"]
+    assert [mend["spec"].split(":")[1] for mend in mends] == ["RaisePenalty", "Rollback"]
+
+
+def test_a_verdict_says_why_it_ended_and_how_sure(run: Path) -> None:
+    verdict = json.loads((run / "verdict.json").read_text())
+    assert verdict["stopped"] == "the budget of 1280 images is spent"
+    assert "with 95 % confidence, on 10,000 new samples" in verdict["sure"]
+    best = json.loads((run / "checkpoints" / "best.json").read_text())["checkpoint"]
+    assert verdict["images"] == int(best)
+    assert verdict["values"]["fid"] > 0
+    assert verdict["provenance"]["held_out"]["name"] == "digits"
+
+
+def test_several_are_judged_side_by_side(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = str(tmp_path / "s.npz")
+    assert main(["sample", str(run), "-n", "200", "--out", samples]) == 0
+    capsys.readouterr()
+    assert main(["score", str(run), samples, "--against", "digits", "-n", "200", "--metrics", "fid,kid"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("200 samples against 1500 of digits (train), digits8 features") == 2
+    assert f"not to be compared, {run} / {samples}: weights: ema / given" in text
+    assert main(["score", str(run), samples, "--against", "digits", "-n", "200", "--metrics", "fid", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["run"] == str(run)
+    assert rows[1]["samples"] == samples
+    for row in rows:
+        where = row["provenance"]
+        assert len(where["features_sha256"]) == 64
+        assert where["resize"] == "none"
+        assert where["reference"]["split"] == "train"
+        assert {"seed", "weights", "sparring", "value_range", "num_samples", "arithmetic"} <= where.keys()
+
+
+def test_a_damaged_cache_is_measured_again_with_a_notice(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARRING_CACHE", str(tmp_path))
+    job = ["score", str(run), "--against", "digits", "-n", "100", "--metrics", "fid"]
+    assert main(job) == 0
+    first = capsys.readouterr().out
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-9])
+    assert main(job) == 0
+    second = capsys.readouterr().out
+    assert f"note: {file}: damaged; the statistics of digits are measured again" in second
+    assert second.replace(second[second.index("  note: /") :], "") in first + "\n"

@@ -454,7 +454,7 @@ class Trainer:
         self.gain = None if meta["gain"] is None else Progress(*meta["gain"])
 
     def _read(self) -> tuple[dict[str, float], list[Alarm], bool]:
-        """What was found since the last report, what is new to be alarmed at, and whether the players were looked at."""
+        """What was found since the last report, what is new to be alarmed at, and whether there was a look."""
         means = Means(self.game, self.recipe.optimizers)
         signals = self.looks.drain()
         values = self.report.drain() | signals
@@ -492,14 +492,16 @@ class Trainer:
         if any(isinstance(mend, Rollback) for mend in self.recipe.train.mend):
             players = self.players.items()
             newer = {f"{name}.{k}": v.clone() for name, player in players for k, v in player.state().items()}
-            self.kept = {"good": self.kept.get("newer", newer), "newer": newer}
+            # Never the same tensors twice: a checkpoint holds both.
+            good = self.kept.get("newer") or {name: tensor.clone() for name, tensor in newer.items()}
+            self.kept = {"good": good, "newer": newer}
 
     def _roll_back(self) -> None:
         """The players as they were when all was well. The clock goes on, so what follows is other noise and data."""
         for name, player in self.players.items():
             own = self.kept["good"].items()
             player.load({k.removeprefix(f"{name}."): v for k, v in own if k.startswith(f"{name}.")})
-        self.kept["newer"] = self.kept["good"]
+        self.kept["newer"] = {name: tensor.clone() for name, tensor in self.kept["good"].items()}
         self.watch = Watch((), {})
         self.report, self.looks = Report(), Report()
 
