@@ -87,9 +87,9 @@ def test_scores_of_different_provenance_share_no_axis() -> None:
     assert "pca64-pixels features" in panels[2].title
     assert [p.note for p in panels] == [
         "",
-        "does not compare with the panel above: 5,000 / 10,000 samples: a Fréchet distance falls as they become more",
-        "does not compare with the panel above: features: digits28 / pca64-pixels; 10,000 / 5,000 samples: a Fréchet "
-        "distance falls as they become more",
+        "does not compare with the panel above: 5,000 / 10,000 samples: fid falls with more of them",
+        "does not compare with the panel above: features: digits28 / pca64-pixels; 10,000 / 5,000 samples: fid "
+        "falls with more of them",
         "",
     ]
 

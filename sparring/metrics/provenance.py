@@ -22,7 +22,7 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> tuple[str, ...]:
     it does not keep two scores apart.
 
     >>> differences({"num_samples": 5000, "weights": "ema"}, {"num_samples": 10000, "weights": "ema"})
-    ('5,000 / 10,000 samples: a Fréchet distance falls as they become more',)
+    ('5,000 / 10,000 samples: fid falls with more of them',)
     """
     found = [
         _features(a, b),
@@ -75,7 +75,7 @@ def _samples(a: dict[str, Any], b: dict[str, Any]) -> str:
     if a.get("num_samples") == b.get("num_samples"):
         return ""
     counts = f"{_said(a.get('num_samples'))} / {_said(b.get('num_samples'))}"
-    return f"{counts} samples: a Fréchet distance falls as they become more"
+    return f"{counts} samples: fid falls with more of them"
 
 
 def _kept(a: dict[str, Any], b: dict[str, Any]) -> str:

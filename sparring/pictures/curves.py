@@ -29,7 +29,6 @@ PAD = 7
 INK, GREY, GRID, BETWEEN, BEST = "#202124", "#5f6368", "#dadce0", "#eeeff1", "#3c4043"
 PALE = 56
 """How strong a band's colour is, of 255."""
-INTERVAL = "95 % interval"
 _CUT = 1e-308
 """Stands for values of 0 and less on a log axis."""
 
@@ -160,13 +159,11 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
 
     for n, row in enumerate(rows):
         x, y = float(left), MARGIN + LINE * (n + 1) + below + 8
-        for name, color in row:
+        for name, color, half in row:
             if color == BEST:
                 _dashes(pen, (x, y), (x + 18, y), 1)
-            elif name == INTERVAL:
-                pen.rectangle((x, y - 5, x + 18, y + 5), fill=color)
             else:
-                pen.rectangle((x, y - 1, x + 18, y + 1), fill=color)
+                pen.rectangle((x, y - half, x + 18, y + half), fill=color)
             pen.text((x + 24, y), name, fill=INK, font=small, anchor="lm")
             x += _entry_width(name)
 
@@ -183,24 +180,25 @@ def _panel(panel: Panel, lines: list[_Line], x_axis: Axis, y_axis: Axis, left: i
     return picture
 
 
-def _legend(panel: Panel, lines: list[_Line], width: int) -> list[list[tuple[str, str]]]:
-    """Names with their colours, broken into rows that fit."""
-    entries = [(line.name, line.color) for line in lines]
+def _legend(panel: Panel, lines: list[_Line], width: int) -> list[list[tuple[str, str, int]]]:
+    """Names with their colours and half the height of the mark beside them, broken into rows that fit."""
+    entries = [(line.name, line.color, 0 if line.thin else 1) for line in lines]
     sure = next((line for line in lines if (line.high > line.low).any()), None)
     if sure is not None:
         red, green, blue = (round(255 + PALE / 255 * (c - 255)) for c in ImageColor.getrgb(sure.color)[:3])
-        entries.append((INTERVAL, f"#{red:02x}{green:02x}{blue:02x}"))
+        entries.append(("95 % interval", f"#{red:02x}{green:02x}{blue:02x}", 5))
     if panel.best is not None:
         values = [f"{line.name} {short_number(y)}" for line in lines for y in _values_at(line, panel.best)]
-        entries.append((": ".join([f"best at {short_number(panel.best)}", *[", ".join(values)] * bool(values)]), BEST))
-    rows: list[list[tuple[str, str]]] = []
+        text = ": ".join([f"best at {short_number(panel.best)}", *[", ".join(values)] * bool(values)])
+        entries.append((text, BEST, 0))
+    rows: list[list[tuple[str, str, int]]] = []
     free = 0.0
-    for name, color in entries:
+    for name, color, half in entries:
         name = _cut(name, font(13), width - _entry_width(""))
         if _entry_width(name) > free:
             rows.append([])
             free = width + 20.0  # the space after the last name may stand out
-        rows[-1].append((name, color))
+        rows[-1].append((name, color, half))
         free -= _entry_width(name)
     return rows
 
@@ -231,7 +229,8 @@ def _wrapped(text: str, face: ImageFont.FreeTypeFont, width: float) -> list[str]
 
 
 def _values_at(line: _Line, x: float) -> list[float]:
-    return [float(y) for y in line.y[line.x == x][-1:] if not np.isnan(y)]
+    """The value to be marked there; none of a line that is only compared with."""
+    return [] if line.thin else [float(y) for y in line.y[line.x == x][-1:] if not np.isnan(y)]
 
 
 def _plot(lines: list[_Line], x_axis: Axis, y_axis: Axis, width: int, best: float | None) -> Image.Image:

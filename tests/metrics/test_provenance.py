@@ -56,7 +56,7 @@ def changed(**values: Any) -> dict[str, Any]:
         ({"reference__count": 10000}, "reference: 60,000 / 10,000 samples"),
         (
             {"num_samples": 10000, "kept": 10000},
-            "5,000 / 10,000 samples: a Fréchet distance falls as they become more",
+            "5,000 / 10,000 samples: fid falls with more of them",
         ),
         ({"kept": 2000}, "samples whose features were kept: 5,000 / 2,000"),
         ({"held_out__count": 500}, "held out: 10,000 / 500 samples"),

@@ -271,6 +271,12 @@ def test_a_line_to_compare_with_is_thin_and_has_no_dots():
     def ink(color, thin):
         return (255.0 - np.asarray(drawn(color, thin))[62:280, WIDTH // 3, 0]).sum()
 
+    def marked(best):
+        picture = draw_curves([Panel("t", (Series("floor", [0, 10, 20], [3.0] * 3, BLUE, thin=True),), best=best)])
+        return plotted(picture, BLUE)
+
+    np.testing.assert_array_equal(np.unique(marked(10)[:, 0]), np.unique(marked(None)[:, 0]))  # no ring
+
     thin, thick, none = ink(BLUE, True), ink(BLUE, False), ink("white", True)
     assert (thick - none) / (thin - none) == pytest.approx(2, rel=0.2)
 
