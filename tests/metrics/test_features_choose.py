@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec
-from sparring.metrics.features.choose import choose, load
+from sparring.metrics.features.choose import NAMES, choose, load
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,29 @@ def test_load_by_name(held: Any) -> None:
     assert load("pca", source).name == "pca16-pixels"
     with pytest.raises(RequestError, match=r"no features 'digit8': did you mean 'digits8'\?"):
         load("digit8", source)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("inception", "weights-inception-2015-12-05-6726825d.pth"),
+        ("inception-v3-compat", "weights-inception-2015-12-05-6726825d.pth"),
+        ("clip", "clip-vit-base-patch32.bin"),
+        ("clip-vit-l-14", "clip-vit-large-patch14.safetensors"),
+        ("dinov2", "dinov2_vitl14_pretrain.pth"),
+        ("dinov2-vit-s-14", "dinov2_vits14_pretrain.pth"),
+        ("dinov2-vit-b-14", "dinov2_vitb14_pretrain.pth"),
+    ],
+)
+def test_published_networks_ask_for_their_file(name: str, file: str, cache: Path, held: Any) -> None:
+    (cache / "networks").mkdir(parents=True)
+    (cache / "networks" / file).write_bytes(b"something else")
+    assert name in NAMES
+    with pytest.raises(RequestError, match=f"networks/{file}: has SHA-256 "):
+        load(name, held(torch.zeros(5, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [("incption", "inception"), ("dino", "dinov2"), ("value", "values")])
+def test_other_names_are_answered_with_the_nearest(wrong: str, meant: str, held: Any) -> None:
+    with pytest.raises(RequestError, match=rf"no features '{wrong}': did you mean '{meant}'\?"):
+        load(wrong, held(torch.zeros(5, 3, 8, 8)))

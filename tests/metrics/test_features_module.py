@@ -42,7 +42,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_function_s_module_gives_the_features(file: Path, held: Any) -> None:
     x = torch.arange(5 * 3 * 16).reshape(5, 3, 4, 4) / 120 - 1
-    network = load(f"{file}:mean", held(x))
+    network = load(f"{file}:mean", held(x), execute=True)
     features, none = network.classify(x)
     assert torch.allclose(features, x.mean((2, 3)))
     assert none.shape == (5, 0)
@@ -52,27 +52,39 @@ def test_a_function_s_module_gives_the_features(file: Path, held: Any) -> None:
 def test_random_weights_are_drawn_from_one_seed_and_hashed(file: Path, held: Any) -> None:
     source = held(torch.zeros(5, 1, 4, 4))
     before = torch.get_rng_state()
-    first, second = (load(f"{file}:drawn", source) for _ in range(2))
+    first, second = (load(f"{file}:drawn", source, execute=True) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
     assert first.sha256 == second.sha256
     assert torch.equal(first(torch.ones(2, 1, 4, 4)), second(torch.ones(2, 1, 4, 4)))
     changed = file.with_name("changed.py")
     changed.write_text(FILE + "\n# something else\n")
-    hashes = {load(f"{changed}:drawn", source).sha256, load(f"{file}:mean", source).sha256, first.sha256}
+    hashes = {
+        load(f"{changed}:drawn", source, execute=True).sha256,
+        load(f"{file}:mean", source, execute=True).sha256,
+        first.sha256,
+    }
     assert len(hashes) == 3
 
 
 def test_a_file_of_the_same_name_elsewhere_is_another(file: Path, held: Any, tmp_path: Path) -> None:
     source = held(torch.ones(5, 1, 4, 4))
-    assert load(f"{file}:mean", source)(torch.ones(1, 1, 4, 4)).tolist() == [[1.0]]
+    assert load(f"{file}:mean", source, execute=True)(torch.ones(1, 1, 4, 4)).tolist() == [[1.0]]
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / "mine.py"
     other.write_text("from torch import nn\ndef mean(data):\n    return nn.Flatten()\n")
-    assert load(f"{other}:mean", source).dim == 16
+    assert load(f"{other}:mean", source, execute=True).dim == 16
+
+
+def test_a_file_is_executed_only_where_that_is_asked_for(file: Path, held: Any) -> None:
+    file.write_text(FILE + "\nraise AssertionError('executed')\n")
+    with pytest.raises(RequestError, match="a file is executed only where the command line names it"):
+        load(f"{file}:mean", held(torch.ones(5, 1, 4, 4)))
+    with pytest.raises(RequestError, match="AssertionError: executed"):
+        load(f"{file}:mean", held(torch.ones(5, 1, 4, 4)), execute=True)
 
 
 def test_a_feature_network_stays_what_it_is(file: Path, held: Any) -> None:
-    network = load(f"{file}:ready", held(torch.zeros(5, 1, 8, 8)))
+    network = load(f"{file}:ready", held(torch.zeros(5, 1, 8, 8)), execute=True)
     assert (network.name, network.num_classes) == ("digits8", 10)
 
 
@@ -87,13 +99,13 @@ def test_a_feature_network_stays_what_it_is(file: Path, held: Any) -> None:
 )
 def test_a_function_that_does_not_fit_says_why_in_one_line(function: str, message: str, file: Path, held: Any) -> None:
     with pytest.raises(RequestError, match=message) as error:
-        load(f"{file}:{function}", held(torch.zeros(5, 1, 4, 4)))
+        load(f"{file}:{function}", held(torch.zeros(5, 1, 4, 4)), execute=True)
     assert "\n" not in str(error.value)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, held: Any) -> None:
     with pytest.raises(RequestError, match=r"--features '.*none.py:f': expected FILE.py:FUNCTION of an existing file"):
-        load(f"{tmp_path}/none.py:f", held(torch.zeros(5, 1, 4, 4)))
+        load(f"{tmp_path}/none.py:f", held(torch.zeros(5, 1, 4, 4)), execute=True)
 
 
 class Gives(nn.Module):

@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
+        thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
         thread.start()
         yield folder, f"http://127.0.0.1:{serving.server_port}/"
         serving.shutdown()

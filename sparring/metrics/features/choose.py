@@ -43,16 +43,22 @@ def choose(data: DataSpec) -> str:
     return "pca"
 
 
-def load(name: str, reference: Source) -> FeatureNetwork:
-    """The feature network of a name in `NAMES`, or of a file: FILE.onnx, or FILE.py:FUNCTION, which is executed.
+def load(name: str, reference: Source, *, execute: bool = False) -> FeatureNetwork:
+    """The feature network of a name in `NAMES`, or of a file: FILE.onnx, or, with `execute`, FILE.py:FUNCTION.
 
-    `pca` is fitted on the reference; the others take its shape from it or have one of their own. Raises `RequestError`
-    for other names, files that do not fit, and weights that cannot be downloaded.
+    `pca` is fitted on the reference; the others take its shape from it or have one of their own. `execute` is for a
+    name that the user has just typed, and for no other: one that was read, as from a run's recipe, could run any file.
+    Raises `RequestError` for other names, files that do not fit, and weights that cannot be downloaded.
     """
     if name.endswith(".onnx"):
         return load_onnx(Path(name), reference.spec)
-    if ".py" in name:
+    if ".py" in name and execute:
         return load_module(name, reference.spec)
+    if ".py" in name:
+        raise RequestError(
+            f"features {name!r}: a file is executed only where the command line names it with --features; in Python "
+            "pass the network itself"
+        )
     name = USUAL_SIZE.get(name, name)
     if name == Digits28.name:
         return Digits28()
