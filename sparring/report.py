@@ -282,6 +282,7 @@ def _asked(request: dict[str, Any]) -> list[tuple[str, str]]:
         ("Average", as_texts([_spec_text(train.get("average"))])),
         ("Arithmetic", [", ".join(as_texts([train.get("precision"), train.get("matmul")]))]),
         ("Scoring", as_texts([_spec_text({k: v for k, v in scoring.items() if k != "patience"})])),
+        ("Mends", as_texts([_spec_text(train["mend"])]) if as_list(train.get("mend")) else []),
         ("Patience", as_texts([_spec_text(scoring.get("patience"))])),
     ]
     return [(name, " ; ".join(texts)) for name, texts in parts if any(texts)]
@@ -329,7 +330,7 @@ def _commands(run: Path, request: dict[str, Any]) -> list[tuple[str, str]]:
         again += ["--size", f"{size[0]}x{size[1]}"] if len(size) == 2 else []
         again += ["--labels", "ignore"] if source.get("labels") == "ignore" else []
         again += ["--hold-out", str(source["hold_out"])] if as_number(source.get("hold_out")) else []
-        found.append(("The same again; fields that were changed with --set are in recipe.json", again))
+        found.append(("The same again; what was changed with other options is in recipe.json", again))
     found += [
         ("Go on, when it was stopped", ["resume", folder, *file]),
         ("Go on beyond its budget (20min is an example)", ["resume", folder, "--budget", "20min", *file]),
@@ -440,15 +441,16 @@ def _judged(verdict: dict[str, Any], scores: list[Row]) -> dict[str, Any] | None
         "notes": notes,
         "last": whole_last,
         "last_images": as_number(last.get("images")) if last else None,
-        "stopped": _ended(stopped),
+        "stopped": _ended(stopped, capital=False),
         "sure": _ended(sure),
     }
 
 
-def _ended(text: str) -> str:
-    """A sentence with a capital and a full stop."""
+def _ended(text: str, *, capital: bool = True) -> str:
+    """A sentence with its capital and its full stop."""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+    first = text[:1].upper() if capital else text[:1]
+    return first + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
 def _groups(scores: list[Row]) -> list[list[Row]]:

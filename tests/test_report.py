@@ -200,7 +200,7 @@ def test_a_whole_run_is_told(make: Callable[..., Path]) -> None:
         "1,280 images seen in 20 s",
         "Best after 800 images: fid 0.4375 (95 % interval from 0.3125 to 0.5625).",
         "The interval leaves room for the last one.",
-        "Why it ended: The budget of 20 seconds is spent.",
+        "Why it ended: the budget of 20 seconds is spent.",
         "memorisation is not suspected",
         "10,000 samples (averaged weights (EMA), arithmetic bfloat16, seed 0) were compared with 1,500 samples of "
         "digits (train), in the features digits8 (64 numbers a sample), whose hash begins 961fab20.",

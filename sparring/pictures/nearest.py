@@ -45,7 +45,7 @@ def nearest(samples: Tensor, neighbours: Tensor, distances: Tensor, *, levels: i
 
     across = [MARGIN, *(MARGIN + wide + BETWEEN + n * wide for n in range(k))]
     room = across[-1] + wide + MARGIN
-    words = textwrap.wrap("the nearest real samples, with their distance", max(12, (room - across[1]) // 7))
+    words = textwrap.wrap("the nearest real samples and their distance", max(12, (room - across[1]) // 7))
     head = MARGIN + HEAD * len(words)
     width = max(room, across[1] + round(max(font(13).getlength(line) for line in words)) + MARGIN)
     picture = Image.new("RGB", (width, head + number * (high + TEXT) + MARGIN), "white")

@@ -121,10 +121,9 @@ class _Plot(NamedTuple):
         for run in _runs(line.y):
             points = [(self.right(x), self.down(y)) for x, y in zip(line.x[run], line.y[run], strict=True)]
             yield f'<path class="line {kind}" d="M{_path(points)}"/>'
-        if not line.series.thin:
-            known = ~np.isnan(line.y)
-            alone = known & ~np.append([False], known[:-1]) & ~np.append(known[1:], [False])
-            yield from self.dots(line, 3, known if len(line.x) <= DOTS else alone)
+        known = ~np.isnan(line.y)
+        alone = known & ~np.append([False], known[:-1]) & ~np.append(known[1:], [False])
+        yield from self.dots(line, 3, known if len(line.x) <= DOTS and not line.series.thin else alone)
 
     def dots(self, line: _Line, radius: int, which: NDArray[np.bool_], kind: str = "") -> Iterator[str]:
         for n in np.flatnonzero(which):

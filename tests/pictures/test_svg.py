@@ -87,6 +87,13 @@ def test_long_runs_are_thinned_and_keep_their_mean_and_their_reach():
     assert len(ElementTree.tostring(root)) < 20_000
 
 
+def test_a_thin_line_has_no_dots_but_where_there_is_no_line():
+    thin = Series("floor", [0, 1, 2], [3.0] * 3, GREEN, thin=True)
+    assert not by_class(drawn(thin), "dot")
+    (dot,) = by_class(drawn(thin._replace(x=[2], y=[3.0])), "dot")
+    assert "green" in dot.get("class")
+
+
 def test_the_best_is_marked_with_its_value():
     root = drawn(Series("fid", [0, 5, 10], [3.0, 1.0, 2.0], BLUE, low=[2, 0.5, 1], high=[4, 1.5, 3]), best=5)
     marks = [e for e in by_class(root, "best") if e.tag == "circle"]
