@@ -10,25 +10,10 @@ from torch import Tensor
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import Batch
-from sparring.metrics.features import FeatureNetwork
+from sparring.metrics.features.values import Values
 from sparring.metrics.judge import measure
 from sparring.metrics.likelihood import SIGMAS, Parzen, choose_sigma, log_likelihood
 from sparring.metrics.metric import Measured, Setting
-
-
-class Values(FeatureNetwork):
-    """(x + 1) / 2, flat."""
-
-    name = "values"
-    sha256 = ""
-    num_classes = 0
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def classify(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return (x.flatten(1) + 1) / 2, x.new_empty(len(x), 0)
 
 
 def draw(seed: int, *shape: int) -> Tensor:
@@ -43,7 +28,7 @@ def by_definition(x: Tensor, centres: Tensor, sigma: float) -> Any:
 
 def measured(values: Tensor) -> Measured:
     """Of values in [0, 1]."""
-    return measure(Values(values.shape[1]), [Batch((values * 2 - 1).float(), None)])
+    return measure(Values(tuple(values.shape[1:])), [Batch((values * 2 - 1).float(), None)])
 
 
 def test_one_dimension() -> None:
@@ -80,7 +65,7 @@ def test_the_metric_chooses_on_the_reference_and_tests_on_what_is_held_out() -> 
     # Of the reference, the first 1,000 lie close to the fakes; the others, out of play, far from them.
     real = torch.cat([fake.repeat(5, 1) + draw(1, 1000, 4) * 0.01, torch.full((500, 4), 4.0, dtype=torch.float64)])
     metric = Parzen()
-    setting = Setting(Values(4), held_out=measured(held_out))
+    setting = Setting(Values((4,)), held_out=measured(held_out))
     values = metric.measure(measured(fake), measured(real), setting)
     sigma = SIGMAS[int(np.argmax([by_definition(real[:1000], fake, s).mean() for s in SIGMAS]))]
     assert sigma == SIGMAS[0]
@@ -109,12 +94,12 @@ def test_more_of_the_same_centres_change_nothing() -> None:
 
 
 def test_refusals() -> None:
-    fake, network = measured(draw(0, 10, 4)), Values(4)
+    fake, network = measured(draw(0, 10, 4)), Values((4,))
     network.name = "pca64-values"
     with pytest.raises(RequestError, match="found features 'pca64-values'; use features 'values'"):
         Parzen().measure(fake, fake, Setting(network, held_out=fake))
     with pytest.raises(RequestError, match="not trained on: name them with --held-out"):
-        Parzen().measure(fake, fake, Setting(Values(4)))
+        Parzen().measure(fake, fake, Setting(Values((4,))))
     for x, centres in (((3, 4), (2, 5)), ((0, 4), (2, 4)), ((3, 4), (0, 4)), ((3,), (2, 3))):
         with pytest.raises(RequestError, match=r"samples \[M, D\] and centres \[N, D\]"):
             log_likelihood(torch.zeros(x), torch.zeros(centres), (1.0,))
