@@ -57,6 +57,8 @@ MOST_PIXELS = 40_000_000
 """Of a picture in the folder; larger ones are not opened."""
 MOST_GROUPS, MOST_CHARTS, MOST_CLASSES, MOST_ROWS, MOST_ALARMS, MOST_LINES = 4, 32, 300, 100, 100, 20
 """What is shown of long lists, each followed by how many there are."""
+FAR = 30
+"""How many times as small or as large real data's value may be to share an axis with a score."""
 SCRIPT = """
 const slider = document.querySelector('#history input');
 if (slider) {
@@ -442,7 +444,7 @@ def _judged(verdict: dict[str, Any], scores: list[Row]) -> dict[str, Any] | None
         "last": whole_last,
         "last_images": as_number(last.get("images")) if last else None,
         "stopped": _ended(stopped, capital=False),
-        "sure": _ended(sure),
+        "sure": _ended(sure, capital=False),
     }
 
 
@@ -478,8 +480,10 @@ def _charts(group: list[Row], best: float | None) -> dict[str, Any]:
         rows = [row for row in group if name in row.values]
         series = [_score_series(name, rows, GREEN if not charts else PURPLE)]
         yardstick = meaning(name).yardstick
-        if any(yardstick in row.values for row in rows):
-            beside = [row for row in rows if yardstick in row.values]
+        # One that lies far away would press the curve flat; the table has it all the same.
+        least, most = (end(row.values[name] for row in rows) for end in (min, max))
+        beside = [row for row in rows if least / FAR <= row.values.get(yardstick, -math.inf) <= most * FAR]
+        if beside and least > 0:
             series.append(_series(f"{yardstick} (real data)", yardstick, beside, "", thin=True))
         values = [v for s in series for v in s.y]
         log = min(values) > 0 and max(values) > 20 * min(values)

@@ -199,7 +199,7 @@ def test_a_whole_run_is_told(make: Callable[..., Path]) -> None:
         "digits, dcgan",
         "1,280 images seen in 20 s",
         "Best after 800 images: fid 0.4375 (95 % interval from 0.3125 to 0.5625).",
-        "The interval leaves room for the last one.",
+        "the interval leaves room for the last one.",
         "Why it ended: the budget of 20 seconds is spent.",
         "memorisation is not suspected",
         "10,000 samples (averaged weights (EMA), arithmetic bfloat16, seed 0) were compared with 1,500 samples of "
@@ -315,6 +315,16 @@ def test_scores_made_in_different_ways_never_share_an_axis(make: Callable[..., P
     told = Reader(text).text
     assert "What differs (first / these): 5,000 / 700 samples" in told
     assert "700 samples (averaged weights" in told
+
+
+@pytest.mark.parametrize(("real", "drawn"), [(0.5 / 29, True), (0.5 / 31, False), (0.0, False), (1.4e-14, False)])
+def test_real_data_stand_beside_a_score_where_they_do_not_press_it_flat(
+    make: Callable[..., Path], real: float, drawn: bool
+) -> None:
+    rows = [score(400, 0.75) | {"fid_real": real}, score(800, 0.5, best=True) | {"fid_real": real}]
+    text = section(page(make(**{"scores.jsonl": rows})), "curves")
+    assert ('class="line grey thin"' in text) == drawn
+    assert ("fid_real (real data)" in text) == drawn
 
 
 def test_broken_parts_leave_a_sentence(make: Callable[..., Path]) -> None:
