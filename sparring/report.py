@@ -85,6 +85,7 @@ _FILES = {
     "checkpoints": "states to go on from, named by images seen",
     "model": "the best generator, ready for use",
 }
+_OF_CLASS = re.compile(r"(.{1,80})_class_(\d{1,6})")
 _SERIES = {"loss_d": "discriminator", "loss_g": "generator", "d_real": "D(real)", "d_fake": "D(fake)"}
 
 
@@ -246,9 +247,6 @@ def _measures(values: dict[str, float]) -> dict[str, Measure]:
     return found
 
 
-_OF_CLASS = re.compile(r"(.{1,80})_class_(\d{1,6})")
-
-
 def _split_classes(found: dict[str, Measure]) -> tuple[dict[str, Measure], dict[int, dict[str, Measure]]]:
     """The values of the whole, and those of each class."""
     whole: dict[str, Measure] = {}
@@ -287,7 +285,7 @@ def _asked(request: dict[str, Any]) -> list[tuple[str, str]]:
         ("Mends", as_texts([_spec_text(train["mend"])]) if as_list(train.get("mend")) else []),
         ("Patience", as_texts([_spec_text(scoring.get("patience"))])),
     ]
-    return [(name, " ; ".join(texts)) for name, texts in parts if any(texts)]
+    return [(name, "; ".join(texts)) for name, texts in parts if any(texts)]
 
 
 def _optimizers(found: dict[str, Any]) -> list[str]:
@@ -409,7 +407,8 @@ def _judged(verdict: dict[str, Any], scores: list[Row]) -> dict[str, Any] | None
     """The best checkpoint's scores and the last one's: the verdict's, else what was found on the way."""
     stopped, sure = (short(verdict[key]) if isinstance(verdict.get(key), str) else "" for key in ("stopped", "sure"))
     last: dict[str, Any] = {}
-    if as_number(verdict.get("images")) is not None and sound_values(verdict.get("values")):
+    final = as_number(verdict.get("images")) is not None and bool(sound_values(verdict.get("values")))
+    if final:
         images, values = verdict["images"], sound_values(verdict["values"])
         provenance = sound_provenance(verdict.get("provenance"))
         notes = as_texts(verdict.get("notes"))
@@ -434,7 +433,7 @@ def _judged(verdict: dict[str, Any], scores: list[Row]) -> dict[str, Any] | None
         if first[1].low is not None:
             sentence += f" (95 % interval from {number(first[1].low)} to {number(first[1].high)})"
     return {
-        "final": bool(as_number(verdict.get("images")) is not None),
+        "final": final,
         "images": float(images),
         "sentence": sentence + ".",
         "values": whole,

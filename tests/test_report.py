@@ -503,7 +503,7 @@ def test_a_run_folder_writes_its_page(tmp_path: Path) -> None:
     folder.write_verdict({"images": 64, "values": {"fid": 0.25}, "provenance": {}, "notes": [], "last": None})
     told = Reader((run / "report.html").read_text(encoding="utf-8")).text
     assert "Best after 64 images: fid 0.25." in told
-    assert "Nearest training images" in told
+    assert "Nearest training samples" in told
     found = nearest_in(network, source, source.take(shown).x, 5)
     neighbours = source.take(found.positions.flatten()).x.reshape(3, 5, 1, 8, 8)
     expected = nearest(source.take(shown).x, neighbours, found.distances)
