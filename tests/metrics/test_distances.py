@@ -62,6 +62,19 @@ def test_more_copies_than_candidates() -> None:
     assert torch.equal(nearest_others(torch.ones(50, 4), 3).distances, torch.zeros(50, 3, dtype=torch.float64))
 
 
+def test_order_that_the_product_cannot_see() -> None:
+    """Squared distances 1e-6 + 2e-11 j, j = 0 … 499, of samples so far out that the product is wrong by 1e-8."""
+    x = torch.full((1, 3), 7001.3, dtype=torch.float64)
+    steps = (1e-3 + 1e-8 * torch.arange(500).double())[torch.randperm(500, generator=torch.Generator().manual_seed(0))]
+    y = x + steps[:, None] * torch.tensor([0.6, 0.8, 0.0], dtype=torch.float64)
+    expected, index = by_differences(x, y).topk(3, largest=False)
+    product = (x.square().sum() + y.square().sum(1) - 2 * y @ x[0]).topk(12, largest=False).indices
+    assert index[0, 0] not in product
+    found = nearest(x, y, 3)
+    assert torch.allclose(found.distances, expected, rtol=1e-14, atol=0)
+    assert torch.equal(found.indices, index)
+
+
 def test_balls_as_differences_have_it() -> None:
     points, centres = draw(0, 600, 5), draw(1, 2100, 5) * 1.1
     radii = torch.rand(2100, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
