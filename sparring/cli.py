@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--size", metavar="HxW", help="bring all images to one size")
     score.add_argument(
         "--metrics",
-        default="fid,kid,classes",
+        default="fid,kid,precision_recall,density_coverage,classes",
         metavar="NAME,...",
         help="of fid fid_inf kid inception_score precision_recall density_coverage classes modes per_class "
         "nearest_neighbour vendi memorisation parzen path_length; default: %(default)s",

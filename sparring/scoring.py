@@ -16,20 +16,44 @@ from sparring.core.seeds import derive
 from sparring.data.tensors import from_arrays
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.frechet import FID
+from sparring.metrics.inception_score import InceptionScore
+from sparring.metrics.infinity import FIDInfinity
 from sparring.metrics.judge import KEEP, Judge, Score
 from sparring.metrics.kernel import KID
+from sparring.metrics.likelihood import Parzen
+from sparring.metrics.manifold import DensityCoverage, PrecisionRecall
+from sparring.metrics.memorisation import Memorisation
 from sparring.metrics.metric import Metric
-from sparring.metrics.modes import Classes
+from sparring.metrics.modes import Classes, Modes
+from sparring.metrics.path import PathLength
+from sparring.metrics.per_class import PerClass
+from sparring.metrics.two_sample import NearestNeighbour
+from sparring.metrics.vendi import Vendi
 from sparring.rundir import find_checkpoint
 from sparring.train.checkpoint import load_checkpoint
 from sparring.train.recipe import Recipe
 from sparring.trained import TrainedGenerator, averaged_weights
 
-METRICS: dict[str, type[Metric]] = {"fid": FID, "kid": KID, "classes": Classes}
+METRICS: dict[str, type[Metric]] = {
+    "fid": FID,
+    "fid_inf": FIDInfinity,
+    "kid": KID,
+    "inception_score": InceptionScore,
+    "precision_recall": PrecisionRecall,
+    "density_coverage": DensityCoverage,
+    "classes": Classes,
+    "modes": Modes,
+    "per_class": PerClass,
+    "nearest_neighbour": NearestNeighbour,
+    "vendi": Vendi,
+    "memorisation": Memorisation,
+    "parzen": Parzen,
+    "path_length": PathLength,
+}
 """What can be measured, by the name that `--metrics` takes."""
-USUAL = ("fid", "kid", "classes")
+USUAL = ("fid", "kid", "precision_recall", "density_coverage", "classes")
 """What is measured when nobody says."""
-VERDICT = ("fid", "kid", "classes")
+VERDICT = ("fid", "fid_inf", "kid", "precision_recall", "density_coverage", "classes", "per_class")
 
 Samples = NDArray[Any] | Tensor | Source
 
@@ -125,7 +149,7 @@ def verdict(
 
     The best was chosen on scores of its own, and the least of many noisy numbers flatters: so it is scored again.
     """
-    metrics = VERDICT
+    metrics = VERDICT if held_out is None else (*VERDICT, "memorisation")
     features = None if recipe.scoring.features == "auto" else recipe.scoring.features
     judge = Judge(source, metrics=named(metrics), features=features, held_out=held_out)
     found = []
