@@ -63,6 +63,8 @@ def test_the_reference_is_scored_from_as_many() -> None:
     fake, real = (draw(0, 300, 5) * 2).softmax(1), (draw(1, 900, 5) * 2).softmax(1)
     found = score(fake, real)
     assert found["inception_score_real"] == inception_scores(real[:300]).mean().item()
+    assert score(fake, real, splits=3)["inception_score_real"] == inception_scores(real[:300], 3).mean().item()
+    assert score(fake, real, splits=3)["inception_score"] > found["inception_score"]  # larger splits, less bias
     assert found.keys() == {"inception_score", "inception_score_low", "inception_score_high", "inception_score_real"}
 
 

@@ -79,6 +79,16 @@ def test_the_interval_covers_the_kernel_distance() -> None:
     assert 0.90 <= np.mean(inside) <= 0.99
 
 
+def test_the_metric_passes_its_settings_on() -> None:
+    network: Any = None
+    x, y = draw(0, 90, 3) + 0.3, draw(1, 90, 3)
+    fake, real = (Measured(nothing(3), torch.zeros(0), features, torch.zeros(90, 0)) for features in (x, y))
+    found = KID(num_subsets=4, subset_size=15).measure(fake, real, Setting(network, 5))
+    expected = kid(x, y, num_subsets=4, subset_size=15, seed=5)
+    assert found["kid"] == expected.value
+    assert found["kid_high"] == pytest.approx(expected.value + 3.182446 * expected.standard_error)  # t, 3 degrees
+
+
 def test_subsets_follow_the_seed_and_the_samples_there_are() -> None:
     fake, real = draw(0, 500, 3), draw(1, 700, 3)
     assert kid(fake, real, seed=1) == kid(fake, real, seed=1)
