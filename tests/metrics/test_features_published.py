@@ -89,6 +89,15 @@ def never_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safetensors.torch, "load", never)
 
 
+def test_files_in_torch_s_older_form_are_read_too(cache: Path) -> None:
+    """Inception's weights were published in 2020, before files were zip archives for all."""
+    path = cache / "networks" / "net.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(TENSORS, path, _use_new_zipfile_serialization=False)
+    known = Published("net.pth", "http://127.0.0.1:1/", hashlib.sha256(path.read_bytes()).hexdigest(), 1)
+    assert torch.equal(read_published(known)["a.weight"], TENSORS["a.weight"])
+
+
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
 def test_bytes_of_another_hash_are_never_read(name: str, cache: Path, never_read: None) -> None:
     (cache / "networks").mkdir(parents=True)
