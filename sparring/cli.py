@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--size", metavar="HxW", help="bring all images to one size")
     train.add_argument("--labels", choices=("use", "ignore"), help="whether labels condition the game; default: use")
     train.add_argument("--hold-out", type=int, metavar="N", help="set N samples aside; default: the test split, if any")
+    train.add_argument("--features", metavar="NAME|FILE", help="the network that scores are made in; see score --help")
     train.add_argument("--mend", metavar="penalty,steps,rollback", help="what to do about alarms; default: say them")
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="change one field")
     train.add_argument("--dry-run", action="store_true", help="show what would be done, and why, and stop")
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument("run", metavar="RUN", help="the run's folder")
     resume.add_argument("--budget", metavar="...", help="a new budget for the whole run, what is done included")
     resume.add_argument("--recipe", metavar="FILE.py:FUNC", help="the recipe file, where the run began with one")
+    resume.add_argument("--features", metavar="FILE.py:FUNC", help="the feature file, where the run scores with one")
     resume.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the run's own")
 
     sample = verbs.add_parser("sample", help="draw from a trained generator", description="Draw samples.")

@@ -26,6 +26,8 @@ from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, describe, parse_size
 from sparring.display import ProgressLine, count_text, provenance_text, score_table, time_text, value_lines
+from sparring.metrics.features import choose as choose_features
+from sparring.metrics.features import load
 from sparring.metrics.judge import Judge, Score
 from sparring.metrics.metric import Metric
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
@@ -62,9 +64,10 @@ def train(options: argparse.Namespace) -> int:
     print(_found(source))
     for reason in reasons:
         print(f"  {reason}")
-    trainer = Trainer(recipe, source, device, _judge(recipe, source, device), recipe.source.load_held_out())
+    judge = _judge(recipe, source, device, options.features)
+    trainer = Trainer(recipe, source, device, judge, recipe.source.load_held_out())
     print(f"  {_sizes(trainer)}")
-    return _run(trainer, folder)
+    return _run(trainer, folder, judge)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -84,7 +87,8 @@ def resume(options: argparse.Namespace) -> int:
     recipe = request.recipe
     if options.budget:
         recipe = recipe.replace(train=recipe.train.replace(budget=parse_budget(options.budget)))
-    trainer = Trainer(recipe, source, device, _judge(recipe, source, device), recipe.source.load_held_out())
+    judge = _judge(recipe, source, device, options.features)
+    trainer = Trainer(recipe, source, device, judge, recipe.source.load_held_out())
     trainer.load(tensors, meta)
     if options.budget:
         trainer.set_budget(recipe.train.budget)
@@ -94,7 +98,7 @@ def resume(options: argparse.Namespace) -> int:
     folder = RunFolder.write_request(path, request, data)
     folder.rewind(meta["images"])
     print(f"{path}: goes on at {count_text(meta['images'])} images")
-    return _run(trainer, folder)
+    return _run(trainer, folder, judge)
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -127,7 +131,9 @@ def score(options: argparse.Namespace) -> int:
     reference = data.load()
     held_out = _held_out(options.held_out, data)
     metrics = named(name for name in options.metrics.split(",") if name)
-    judge = Judge(reference, metrics=metrics, features=options.features, held_out=held_out, keep=options.keep)
+    name = options.features
+    network = load(name, reference, execute=True) if name else None
+    judge = Judge(reference, metrics=metrics, features=network, held_out=held_out, keep=options.keep)
     found = []
     for path in options.samples:
         result, about = _score_one(Path(path), judge, reference, options)
@@ -216,7 +222,7 @@ def doctor(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(trainer: Trainer, folder: RunFolder) -> int:
+def _run(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
     """Plays a trainer out with a progress line, draws the pictures, and says what came of it."""
     line = ProgressLine()
     with _signals(trainer):
@@ -231,8 +237,8 @@ def _run(trainer: Trainer, folder: RunFolder) -> int:
     model = folder.write_model()
     clock = trainer.clock
     print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
-    if trainer.judge is not None:
-        found = verdict(folder.path, trainer.recipe, trainer.source, trainer.held_out, trainer.why_ended())
+    if judge is not None:
+        found = verdict(folder.path, trainer, judge.network)
         folder.write_verdict(found)
         print(f"ended: {found['stopped']}")
         print(f"best at {count_text(found['images'])} images: {provenance_text(found['provenance'])}")
@@ -285,6 +291,8 @@ def _data(options: argparse.Namespace) -> Data:
 def _choice(options: argparse.Namespace, data: Data, spec: DataSpec) -> Choice:
     budget = parse_budget(options.budget) if options.budget else None
     recipe, reasons = choose(data, spec, recipe=options.recipe, budget=budget, seed=options.seed)
+    if options.features:
+        recipe = recipe.replace(scoring=recipe.scoring.replace(features=options.features))
     if options.mend:
         recipe = recipe.replace(train=recipe.train.replace(mend=parse_mends(options.mend)))
     for path, text in _sets(options.sets):
@@ -320,13 +328,15 @@ def _environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _judge(recipe: Recipe, source: Source, device: torch.device) -> Judge | None:
+def _judge(recipe: Recipe, source: Source, device: torch.device, typed: str | None) -> Judge | None:
+    """Who scores a run; `typed` are features that the command line names, the only ones that may execute a file."""
     scoring = recipe.scoring
     if not (scoring.metrics and scoring.times):
         return None
-    features = None if scoring.features == "auto" else scoring.features
+    name = choose_features(source.spec) if scoring.features == "auto" else scoring.features
+    network = load(typed or name, source, execute=typed is not None)
     metrics = tuple(metric for metric in scoring.metrics if isinstance(metric, Metric))
-    return Judge(source, metrics=metrics, features=features, device=device)
+    return Judge(source, metrics=metrics, features=network, device=device)
 
 
 def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:

@@ -31,7 +31,7 @@ from sparring.metrics.two_sample import NearestNeighbour
 from sparring.metrics.vendi import Vendi
 from sparring.rundir import find_checkpoint
 from sparring.train.checkpoint import load_checkpoint
-from sparring.train.recipe import Recipe
+from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator, averaged_weights
 
 METRICS: dict[str, type[Metric]] = {
@@ -142,16 +142,14 @@ def score_generator(generator: TrainedGenerator, judge: Judge, reference: Source
     )
 
 
-def verdict(
-    run: Path, recipe: Recipe, source: Source, held_out: Source | None, why_ended: str, samples: int = KEEP
-) -> dict[str, Any]:
+def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int = KEEP) -> dict[str, Any]:
     """The best and the last checkpoint of a finished run, each on new samples: what `verdict.json` holds.
 
     The best was chosen on scores of its own, and the least of many noisy numbers flatters: so it is scored again.
     """
+    recipe, source, held_out = trainer.recipe, trainer.source, trainer.held_out
     metrics = VERDICT if held_out is None else (*VERDICT, "memorisation")
-    features = None if recipe.scoring.features == "auto" else recipe.scoring.features
-    judge = Judge(source, metrics=named(metrics), features=features, held_out=held_out)
+    judge = Judge(source, metrics=named(metrics), features=network, held_out=held_out, device=trainer.device)
     found = []
     for path in dict.fromkeys(find_checkpoint(run, which) for which in ("best", "last")):
         tensors, meta = load_checkpoint(path)
@@ -166,7 +164,7 @@ def verdict(
         "provenance": best.provenance,
         "notes": [*judge.notices, *best.notes],
         "last": last,
-        "stopped": why_ended,
+        "stopped": trainer.why_ended(),
         "sure": _how_sure(best, images, last, judge),
     }
 
