@@ -172,7 +172,7 @@ def test_data_without_a_classifier(held: Any) -> None:
     ring = torch.randn(500, 2, generator=generator)
     judge = Judge(held(ring, name="ring"))
     found = judge.score(serve(ring + torch.tensor([0.6, 0.8])), num_samples=500, seed=0)
-    assert found.values.keys() == {"fid", "fid_real", "kid", "kid_low", "kid_high"}
+    assert found.values.keys() == {"fid", "fid_low", "fid_high", "fid_real", "kid", "kid_low", "kid_high"}
     assert found.values["fid"] == pytest.approx(1, rel=1e-5)  # a shift by 1, which a rotation leaves as it is
     assert found.provenance["features"] == "pca2-values"
 
