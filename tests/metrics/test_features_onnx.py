@@ -136,7 +136,18 @@ def in_a_branch() -> Any:
     return model(nodes=(true, helper.make_node("If", ["c"], ["features"], then_branch=branch, else_branch=branch)))
 
 
-@pytest.mark.parametrize("made", [model(weights=external()), in_a_branch()], ids=["weights", "branch"])
+def in_one_of_several_branches() -> Any:
+    node = helper.make_node("Several", ["x"], ["features"], domain="made")
+    branch = helper.make_graph([], "b", [], [], [external("v")])
+    node.attribute.append(helper.make_attribute("branches", [branch]))
+    return model(nodes=(node,))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [model(weights=external()), in_a_branch(), in_one_of_several_branches()],
+    ids=["weights", "branch", "branches"],
+)
 def test_tensors_in_other_files_are_refused_before_anything_is_run(
     made: Any, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,8 @@ def test_all_256_values_come_back_as_they_were_stored() -> None:
     stored = torch.arange(256, dtype=torch.float32)
     for x in (stored / 127.5 - 1, (stored / 255) * 2 - 1):
         assert torch.equal(to_rgb(x.view(1, 1, 16, 16), "any")[0, 0].flatten(), stored)
+    between = to_rgb(torch.tensor([10.4, 10.6, 199.51, 0.3]).view(1, 1, 2, 2) / 127.5 - 1, "any")
+    assert between[0, 0].flatten().tolist() == [10, 11, 200, 0]
     beyond = to_rgb(torch.tensor([-7.0, -1.001, 1.003, 9.0]).view(1, 1, 2, 2), "any")
     assert beyond[0, 0].flatten().tolist() == [0, 0, 255, 255]
 
