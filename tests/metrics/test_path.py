@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import mstats
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
@@ -126,6 +127,15 @@ def test_the_trimmed_mean_leaves_out_one_per_cent_at_each_end() -> None:
     assert found.high < 530
 
 
+def test_the_error_is_that_of_a_trimmed_mean() -> None:
+    """As scipy has it, from the winsorised spread."""
+    lengths = draw(0, 1001).square()
+    found = trimmed_mean(lengths)
+    error = mstats.trimmed_stde(lengths.numpy(), limits=(0.01, 0.01))
+    assert found.value == pytest.approx(float(mstats.trimmed_mean(lengths.numpy(), limits=(0.01, 0.01))), rel=1e-12)
+    assert found.high - found.value == pytest.approx(1.959964 * float(error), rel=1e-6)
+
+
 def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
     """Of squares of normal numbers, whose middle 98 % have the mean .92088... by quadrature."""
     grid = torch.arange(200_000, dtype=torch.float64).add(0.5).div(200_000)
@@ -161,6 +171,16 @@ def test_the_metric_asks_for_paths_and_labels() -> None:
     assert again == values
     other = metric.measure(None, None, setting._replace(seed=2))
     assert other["path_length"] != values["path_length"]
+
+
+@pytest.mark.parametrize(("epsilon", "expected"), [(1e-3, 8), (0.5, 11)])
+def test_the_metric_looks_everywhere_on_a_path(epsilon: float, expected: float) -> None:
+    """For G(z) = z² on straight lines between normal ends a coordinate has the mean length 8 + 12 ε²; at t = 0
+    alone it would have 16 and 7."""
+    setting = Setting(identity, generate=lambda z, y: z.square(), prior=Normal(dim=100))
+    metric = PathLength(num_paths=3000, interpolation="lerp", epsilon=epsilon)
+    values = metric.measure(None, None, setting)
+    assert values["path_length"] == pytest.approx(100 * expected, rel=0.03)
 
 
 def test_every_chunk_draws_its_own_paths() -> None:

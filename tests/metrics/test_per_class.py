@@ -79,6 +79,8 @@ def test_classes_with_few_samples(digits: Any, some: tuple[Tensor, Tensor], held
     index = torch.cat([(y == k).nonzero().flatten()[:n] for k, n in ((0, 65), (1, 64), (2, 2), (3, 1), (5, 100))])
     found = score(judge, x[index], y[index])
     assert [k for k in range(10) if f"fid_class_{k}" in found.values] == [0, 1, 2, 5]
+    mean = sum(found.values[f"fid_class_{k}"] for k in (0, 1, 2, 5)) / 4
+    assert found.values["fid_class_mean"] == pytest.approx(mean, rel=1e-12)
     assert [k for k in range(10) if f"accuracy_class_{k}" in found.values] == [0, 1, 2, 3, 5]
     assert found.notes == (
         "no distance for classes 3, 4, 6, 7, 8, 9: fewer than 2 samples kept",
