@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from sparring.metrics.frechet import frechet_distance
@@ -74,17 +75,25 @@ def class_distances(fake: Tensor, fake_y: Tensor, real: Tensor, real_y: Tensor, 
     Labels with fewer than 2 samples on either side, which have no covariance, are not in it.
     """
     fewest = _fewest(fake_y, real_y, num_classes).tolist()
-    return {
-        k: frechet_distance(*moments(fake[fake_y == k]), *moments(real[real_y == k]))
-        for k in range(num_classes)
-        if fewest[k] >= 2
-    }
+    return {k: _distance(fake[fake_y == k], real[real_y == k]) for k in range(num_classes) if fewest[k] >= 2}
 
 
 def class_accuracies(requested: Tensor, read: Tensor) -> dict[int, float]:
     """The share of samples asked to be of a class, labels int64 [N], that are read as it, by the classes asked for."""
     asked = requested.bincount().nonzero().flatten().tolist()
     return {k: label_accuracy(requested[requested == k], read[requested == k]) for k in asked}
+
+
+def _distance(fake: Tensor, real: Tensor) -> float:
+    """The Fréchet distance of fake [n, d] and real [m, d], in the space that they span where n + m < d.
+
+    It is the same there, and a hundred classes of a hundred samples in 2,048 features cost seconds, not half an hour.
+    """
+    fake, real = fake.double(), real.double()
+    if len(fake) + len(real) < fake.shape[1]:
+        basis = torch.linalg.qr(torch.cat([fake, real]).T).Q
+        fake, real = fake @ basis, real @ basis
+    return frechet_distance(*moments(fake), *moments(real))
 
 
 def _fewest(fake_y: Tensor, real_y: Tensor, num_classes: int) -> Tensor:

@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from sparring.core.protocols import Batch
-from sparring.metrics.frechet import FID
+from sparring.metrics.frechet import FID, frechet_distance
 from sparring.metrics.judge import Judge
 from sparring.metrics.metric import Measured, Setting
 from sparring.metrics.per_class import PerClass, class_accuracies, class_distances
-from sparring.metrics.summary import nothing
+from sparring.metrics.summary import moments, nothing
 
 
 def draw(seed: int, *shape: int) -> Tensor:
@@ -29,6 +29,17 @@ def test_each_class_has_its_own_closed_form() -> None:
         moved = own.mean(0) * (scales[k] - 1) + shifts[k]
         expected = moved.square().sum() + own.var(0).sum() * (1 - scales[k]) ** 2
         assert found[k] == pytest.approx(expected.item(), rel=1e-9, abs=1e-9)
+
+
+def test_many_features_of_few_samples() -> None:
+    """The distance in the space that the samples span is that among all features."""
+    y = torch.arange(40) % 2
+    fake, real = draw(0, 40, 100) + 2, draw(1, 40, 100) * 1.5
+    fake[:, 3] = real[:, 3] = 0  # a feature that never fires
+    found = class_distances(fake, y, real, y, 2)
+    for k in range(2):
+        expected = frechet_distance(*moments(fake[y == k]), *moments(real[y == k]))
+        assert found[k] == pytest.approx(expected, rel=1e-9)
 
 
 def test_accuracies() -> None:
