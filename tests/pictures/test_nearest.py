@@ -39,13 +39,14 @@ def test_colour_is_kept():
     assert picture[y + 5, x + 5].tolist() == [0, 153, 255]
 
 
-def test_distances_stand_below_their_neighbours_and_nowhere_else():
+@pytest.mark.parametrize("k", [0, 2, 6])
+def test_distances_stand_below_their_neighbours_and_nowhere_else(k):
     samples, others = flat([255.0]), flat([[255.0] * 7])
     before = np.asarray(nearest(samples, others, torch.zeros(1, 7))).astype(int)
     distances = torch.zeros(1, 7)
-    distances[0, 2] = 0.77
+    distances[0, k] = 0.77
     changed = np.argwhere((np.asarray(nearest(samples, others, distances)) != before).any(2))
-    x, y = corner(0, 3)
+    x, y = corner(0, k + 1)
     (top, left), (bottom, right) = changed.min(0), changed.max(0)
     assert y + 48 <= top <= bottom < y + 48 + GAP + TEXT
     assert x <= left <= right < x + 48
