@@ -172,7 +172,7 @@ class Rollback(Mend):
                 f"{causes} again after {self.times} returns to good weights: the recipe itself does not hold; lower "
                 "the learning rates or raise the penalty's weight"
             )
-        done = changes._replace(rollbacks=changes.rollbacks + 1, calm=0, settled=0)
+        done = changes._replace(rollbacks=changes.rollbacks + 1)
         said = f"back to the last good weights, for the {_ordinal(done.rollbacks)} of {self.times} times"
         return done, Mending("rolled-back", causes, said, {"rollbacks": done.rollbacks})
 

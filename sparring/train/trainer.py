@@ -293,7 +293,6 @@ class Trainer:
         """Measures how both players are, on the samples that are next; moves nothing and waits for nothing."""
         train, step = self.recipe.train, self.step
         count = min(train.health.samples, train.batch)
-        self._seed("look", step)
         real = self.source.take(self.order.indices(self.clock.images, count).to(self.device))
         held_out = None
         if self.held_out is not None:

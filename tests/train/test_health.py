@@ -103,6 +103,14 @@ def test_signals_of_a_linear_discriminator() -> None:
         assert found[name] == pytest.approx(value, rel=1e-5), name
 
 
+def test_pairs_that_tie_count_half() -> None:
+    z = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    same = {"generator": Moved(), "discriminator": Linear(torch.zeros(2), 1.0)}
+    found = look(same, generator_loss, Batch(z + 1, None), None, z)
+    assert float(found["d_pairs"]) == 0.5
+    assert float(found["g_slope"]) == 0.0  # no slope to weigh by, and no division by it
+
+
 def test_slopes_are_per_sample_and_squared_before_the_mean() -> None:
     class Bowl(nn.Module):
         def __init__(self) -> None:
@@ -323,6 +331,23 @@ def test_looking_leaves_training_bitwise_the_same(trainer: Make, recipe: Recipe,
     for seen, unseen in zip(*logs, strict=True):
         assert {k: seen[k] for k in unseen} == unseen
         assert set(seen) - set(unseen) - {"overfit"} == set(WELL)
+
+
+def test_what_is_looked_at_are_the_samples_that_come_next(trainer: Make, recipe: Recipe, source: Resident) -> None:
+    """The discriminator has not just seen them: it last did an epoch ago, or never."""
+    playing = trainer(with_health(recipe))
+    asked: list[list[int]] = []
+    original = playing.source.take
+
+    def take(index: Tensor) -> Batch:
+        asked.append(index.tolist())
+        return original(index)
+
+    playing.source.take = take  # type: ignore[method-assign]
+    playing.take_step()
+    playing.look()
+    playing.take_step()
+    assert asked[0] != asked[1] == asked[2]
 
 
 @pytest.mark.parametrize("stop_at", [4, 13])
@@ -549,26 +574,40 @@ def poisoned(trainer: Trainer, *steps: int) -> Trainer:
     return trainer
 
 
-def test_back_to_good_weights(recipe: Recipe) -> None:
+@pytest.mark.parametrize("stop_at", [None, 20])
+def test_back_to_good_weights(recipe: Recipe, stop_at: int | None) -> None:
     """Looks at every 2nd step: kept after 8 and 16 calm looks, so at step 41 the state of step 16 is good."""
     made = toy(recipe, steps=60, mend=(Rollback(),))
-    playing = poisoned(Trainer(made, points(), CPU), 41)
+    playing = Trainer(made, points(), CPU)
     kept: dict[int, dict[str, Tensor]] = {}
-    said: list[str] = []
-    for event in playing.run():
-        if isinstance(event, Stepped):
-            players = playing.players.items()
-            kept[event.clock.step] = {f"{n}.{k}": v.clone() for n, p in players for k, v in p.state().items()}
-        if isinstance(event, Mended):
-            assert event.clock.step == 42
-            now = {f"{n}.{k}": v for n, p in playing.players.items() for k, v in p.state().items()}
-            assert [k for k in now if not torch.equal(now[k], kept[16][k])] == []
-            said.append(event.mending.name)
-    assert said == ["rolled-back"]
+
+    def players() -> dict[str, Tensor]:
+        return {f"{n}.{k}": v.clone() for n, p in playing.players.items() for k, v in p.state().items()}
+
+    def listen() -> list[str]:
+        said = []
+        for event in playing.run():
+            if isinstance(event, Stepped):
+                kept[event.clock.step] = players()
+                if event.clock.step == stop_at:
+                    playing.stop()
+            if isinstance(event, Mended):
+                assert event.clock.step == 42
+                assert [k for k, v in players().items() if not torch.equal(v, kept[16][k])] == []
+                said.append(event.mending.name)
+        return said
+
+    if stop_at is not None:
+        assert listen() == []
+        tensors, meta = playing.state()
+        playing = Trainer(made, points(), CPU)
+        playing.load({k: v.clone() for k, v in tensors.items()}, meta)
+    poisoned(playing, 41)
+    assert listen() == ["rolled-back"]
     assert playing.clock.step == 60  # the clock went on, and so did the game
     assert 42 not in kept
     assert all(bool(v.isfinite().all()) for v in playing.state()[0].values())
-    assert not torch.equal(playing.state()[0]["generator.net.stack.0.weight"], kept[16]["generator.net.stack.0.weight"])
+    assert not torch.equal(players()["generator.net.stack.0.weight"], kept[16]["generator.net.stack.0.weight"])
 
 
 def test_going_back_has_an_end(recipe: Recipe) -> None:
