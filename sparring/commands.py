@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from sparring import __version__
-from sparring.core.errors import RequestError
+from sparring.core.errors import RequestError, TrainingError
 from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.spec import to_json
@@ -34,7 +34,7 @@ from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, Choice, choose, find_recipe, load_file, settle
 from sparring.recipes.automatic import recipes as all_recipes
 from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run
-from sparring.scoring import named, score_generator, score_source, verdict
+from sparring.scoring import generator_of, named, score_generator, score_source, verdict
 from sparring.train.checkpoint import load_checkpoint
 from sparring.train.mend import parse_mends
 from sparring.train.precision import choose_arithmetic
@@ -45,6 +45,8 @@ from sparring.trained import TrainedGenerator, averaged_weights, label_number
 
 PER_CLASS = ("fid_class_", "share_class_", "accuracy_class_")
 """Values of single classes, which are for the report: a terminal has no room for them."""
+NEAREST = 10
+"""Samples that are shown beside the real ones nearest to them: one of each class, where there are ten."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -225,32 +227,50 @@ def doctor(options: argparse.Namespace) -> int:
 def _run(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
     """Plays a trainer out with a progress line, draws the pictures, and says what came of it."""
     line = ProgressLine()
-    with _signals(trainer):
-        for event in folder.record(trainer.run()):
-            line.show(event, trainer.plan)
+    try:
+        with _signals(trainer):
+            for event in folder.record(trainer.run()):
+                line.show(event, trainer.plan)
+    except TrainingError:
+        line.close()
+        folder.draw()
+        raise
     line.close()
-    drawn = folder.draw()
     if not trainer.done:
+        folder.draw()
         print(f"stopped at {count_text(trainer.clock.images)} images, state saved")
         print(f"to go on: sparring resume {folder.path}")
         return 130
-    model = folder.write_model()
     clock = trainer.clock
     print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
+    model = folder.write_model()
     if judge is not None:
-        found = verdict(folder.path, trainer, judge.network)
-        folder.write_verdict(found)
-        print(f"ended: {found['stopped']}")
-        print(f"best at {count_text(found['images'])} images: {provenance_text(found['provenance'])}")
-        values = {name: value for name, value in found["values"].items() if not name.startswith(PER_CLASS)}
-        print("\n".join(f"  {text}" for text in value_lines(values)))
-        for note in found["notes"]:
-            print(f"  note: {note}")
-        print(f"how sure: {found['sure']}")
+        _judge_finished(trainer, folder, judge)
+    *drawn, report = folder.draw()
     pictures = [*sorted((folder.path / "samples").glob("*.png"))[-1:], *drawn]
-    for name, path in [*(("picture", p) for p in pictures), ("model", model), ("run", folder.path)]:
+    for name, path in [
+        *(("picture", p) for p in pictures),
+        ("report", report),
+        ("model", model),
+        ("run", folder.path),
+    ]:
         print(f"{name:<8} {path}")
     return 0
+
+
+def _judge_finished(trainer: Trainer, folder: RunFolder, judge: Judge) -> None:
+    """The verdict on a finished run: stored, and said."""
+    generator = generator_of(find_checkpoint(folder.path, "best"), trainer)
+    folder.draw_nearest(generator.sample(NEAREST).x, trainer.source, judge.network)
+    found = verdict(folder.path, trainer, judge.network)
+    folder.write_verdict(found)
+    print(f"ended: {found['stopped']}")
+    print(f"best at {count_text(found['images'])} images: {provenance_text(found['provenance'])}")
+    values = {name: value for name, value in found["values"].items() if not name.startswith(PER_CLASS)}
+    print("\n".join(f"  {text}" for text in value_lines(values)))
+    for note in found["notes"]:
+        print(f"  note: {note}")
+    print(f"how sure: {found['sure']}")
 
 
 @contextmanager

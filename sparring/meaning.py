@@ -62,7 +62,7 @@ MEANINGS = {
     "authentic_share_held_out": Meaning("The same share for real data that were not trained on."),
     "ct": Meaning("Below about -3 samples sit closer to training data than unseen real data do: they may be copies."),
     "copies": Meaning("Share of samples closer to a training sample than almost all unseen real data are.", "lower"),
-    "parzen": Meaning("Log-likelihood of unseen data under a Parzen window on the samples, in nats.", "higher"),
+    "parzen": Meaning("Log-likelihood of unseen data under a Parzen window on the samples, in nats."),
     "parzen_sigma": Meaning("The width of that window."),
     "path_length": Meaning("How fast samples change along paths through the noise; lower is smoother.", "lower"),
 }

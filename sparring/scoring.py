@@ -152,10 +152,9 @@ def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int =
     judge = Judge(source, metrics=named(metrics), features=network, held_out=held_out, device=trainer.device)
     found = []
     for path in dict.fromkeys(find_checkpoint(run, which) for which in ("best", "last")):
-        tensors, meta = load_checkpoint(path)
-        generator = TrainedGenerator(recipe.generator, source.spec, recipe.prior, averaged_weights(tensors))
         seed = derive(recipe.train.seed, "verdict")
-        found.append((meta["images"], score_generator(generator, judge, source, samples, seed)))
+        result = score_generator(generator_of(path, trainer), judge, source, samples, seed)
+        found.append((int(path.stem), result))
     (images, best), *others = found
     last = {"images": others[0][0], "values": others[0][1].values} if others else None
     return {
@@ -167,6 +166,13 @@ def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int =
         "stopped": trainer.why_ended(),
         "sure": _how_sure(best, images, last, judge),
     }
+
+
+def generator_of(checkpoint: Path, trainer: Trainer) -> TrainedGenerator:
+    """The averaged generator of a checkpoint of this trainer's run."""
+    tensors, _ = load_checkpoint(checkpoint)
+    recipe = trainer.recipe
+    return TrainedGenerator(recipe.generator, trainer.source.spec, recipe.prior, averaged_weights(tensors))
 
 
 def _how_sure(best: Score, images: int, last: dict[str, Any] | None, judge: Judge) -> str:

@@ -15,7 +15,7 @@ Munk and Sturm 2016, arXiv:1507.04090).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -51,7 +51,7 @@ class FID(Metric):
         values = found._replace(low=max(0.0, found.low)).named("fid")
         return values | {"fid_real": distance(floor, reference)}
 
-    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
+    def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
         num, dim = fake.summary.num, setting.network.dim
         if num <= dim:
             yield (

@@ -7,7 +7,7 @@ that bias.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -44,7 +44,7 @@ class FIDInfinity(Metric):
         found = fid_infinity(fake.features, reference, num_sizes=self.num_sizes, seed=setting.seed)
         return from_error(found.value, found.standard_error).named("fid_inf")
 
-    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
+    def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
         num, dim = len(fake.features), setting.network.dim
         if num < fewest_samples(dim):
             yield f"fid_inf is left out: {num} samples for {dim} features; it needs {fewest_samples(dim):,}"

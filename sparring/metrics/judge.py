@@ -139,7 +139,8 @@ class Judge:
         if num_samples < fewest:
             raise RequestError(f"num_samples: expected at least {fewest}, found {num_samples}")
         fake = measure(self.network, self._ask(sample, num_samples), self.data.levels, self.keep)
-        setting = Setting(self.network, seed, self._held, self.data.num_classes, generate, prior)
+        split = self.reference["split"]
+        setting = Setting(self.network, seed, self._held, self.data.num_classes, split, generate, prior)
         notes = []
         values: dict[str, float] = {}
         if fake.non_finite:
@@ -149,8 +150,9 @@ class Judge:
                 if "generator" in metric.needs and (generate is None or prior is None):
                     notes.append(f"{type(metric).__name__} is left out: it needs the generator, not only samples")
                     continue
-                values |= metric.measure(fake, self._real, setting)
-                notes += metric.notes(fake, self._real, setting)
+                found = metric.measure(fake, self._real, setting)
+                notes += metric.notes(fake, self._real, setting, found)
+                values |= found
         for name in [name for name, value in values.items() if not math.isfinite(value)]:
             del values[name]
             notes.append(f"{name} is not finite and left out")

@@ -14,7 +14,7 @@ centres it is between 238 and 243, depending on which (`bench/parzen.py`); publi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ class Parzen(Metric):
         error = found.std().item() / len(found) ** 0.5
         return from_error(found.mean().item(), error).named("parzen") | {"parzen_sigma": sigma}
 
-    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
+    def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
         if len(fake.features) != NUM_CENTRES:
             yield (
                 f"parzen of {len(fake.features):,} samples: it grows with their number, and published figures take "

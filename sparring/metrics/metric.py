@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
@@ -44,6 +44,8 @@ class Setting(NamedTuple):
     """Real samples that the generator was not trained on."""
     num_classes: int = 0
     """Of the labels y, not of the network's own classes."""
+    split: str = ""
+    """Which part of its source the reference is: `train`, `test` or another name."""
     generate: Callable[[Tensor, Tensor | None], Tensor] | None = None
     """z [B, dim] and y [B] or None to samples [B, *shape] in [-1, 1]; None when only samples are known."""
     prior: Prior | None = None
@@ -66,6 +68,6 @@ class Metric(Spec):
         """The values by name; those with a 95 % interval beside `name_low` and `name_high` (`Interval.named`)."""
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
-    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
-        """What a reader of the values must know, each in one sentence."""
+    def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
+        """What a reader of the values that were measured must know, each in one sentence."""
         return ()

@@ -9,7 +9,7 @@ The divergence from equal shares, KL(p‖uniform) with p the samples' shares, is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -70,7 +70,7 @@ class Modes(Metric):
     def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
         return _coverage(fake.counts)
 
-    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
+    def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
         num, num_modes = int(fake.counts.sum()), len(fake.counts)
         missed = num_modes * (1 - 1 / num_modes) ** num
         if missed >= 0.5:

@@ -6,7 +6,7 @@ all classes together does not notice labels that are swapped, and hardly one cla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -52,7 +52,7 @@ class PerClass(Metric):
             values["fid_class_worst"] = max(distances.values())
         return values
 
-    def notes(self, fake: Measured, real: Measured, setting: Setting) -> Iterable[str]:
+    def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
         if fake.y is None or real.y is None:
             without = "samples have" if fake.y is None else "reference has"
             yield f"no distances per class: the {without} no labels"

@@ -174,7 +174,7 @@ def test_what_is_held_out_is_not_trained_on(tmp_path: Path) -> None:
     assert (kept.report["split"], held.report["split"]) == ("train", "held out")
     assert torch.equal(kept.labels, kept.images[:, 0, 0, 0].long() % 3)
     assert data.load().spec == kept.spec
-    with pytest.raises(RequestError, match="--hold-out 59: some.npz holds 60 samples"):
+    with pytest.raises(RequestError, match=r"--hold-out 59: some\.npz holds 60 samples"):
         data.replace(hold_out=59).load()
 
 

@@ -29,7 +29,7 @@ def score(fake: Tensor, seed: int = 0) -> tuple[dict[str, float], list[str]]:
     samples = Measured(Summary(N, zero, eye), torch.zeros(0), fake, torch.zeros(N, 0))
     real = samples._replace(summary=Summary(1001, zero, eye * 1000))
     metric, setting = FIDInfinity(), Setting(network, seed)
-    return metric.measure(samples, real, setting), [*metric.notes(samples, real, setting)]
+    return metric.measure(samples, real, setting), [*metric.notes(samples, real, setting, {})]
 
 
 def test_the_interval_covers_the_value_of_infinitely_many_samples() -> None:

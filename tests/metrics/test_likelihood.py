@@ -81,7 +81,7 @@ def test_the_metric_chooses_on_the_reference_and_tests_on_what_is_held_out() -> 
         },
         rel=1e-6,
     )
-    assert list(metric.notes(measured(fake), measured(real), setting)) == [
+    assert list(metric.notes(measured(fake), measured(real), setting, {})) == [
         "parzen of 200 samples: it grows with their number, and published figures take 10,000"
     ]
     assert metric.better == {}

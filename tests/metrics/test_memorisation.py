@@ -195,8 +195,16 @@ def test_notes() -> None:
     train, held_out = draw(0, 300, 4), draw(1, 250, 4)
     setting = Setting(None, held_out=measured(held_out))  # type: ignore[arg-type]
     metric = Memorisation()
-    assert list(metric.notes(measured(draw(2, 200, 4)), measured(train), setting)) == []
-    assert list(metric.notes(measured(train), measured(train, num=1200), setting)) == [
+
+    def notes(fake: Measured, real: Measured, setting: Setting = setting) -> list[str]:
+        return list(metric.notes(fake, real, setting, metric.measure(fake, real, setting)))
+
+    assert notes(measured(draw(2, 200, 4)), measured(train)) == []
+    assert (
+        "the reference is a test split"
+        in notes(measured(draw(2, 200, 4)), measured(train), setting._replace(split="test"))[0]
+    )
+    assert notes(measured(train), measured(train, num=1200)) == [
         "memorisation is suspected: 100.0% of the samples are as close to a training sample as only 1.2% of unseen "
         "real samples are",
         "samples are compared with 300 of 1,200 training samples: about 25% of any copies are seen",

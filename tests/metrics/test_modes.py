@@ -129,7 +129,7 @@ def test_too_few_samples_for_the_modes_are_said() -> None:
     ):
         counts = torch.randint(1000, (num,), generator=random()).bincount(minlength=1000)
         fake = measured(counts, torch.zeros(0, 1))
-        assert list(Modes().notes(fake, None, Setting(None))) == notes
+        assert list(Modes().notes(fake, None, Setting(None), {})) == notes
         assert abs(int((counts == 0).sum()) - 1000 * 0.999**num) < 10
 
 
