@@ -7,7 +7,6 @@ and the clock, so a run that stops and resumes goes on exactly.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +28,8 @@ from sparring.train.player import Player
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
 from sparring.train.schedule import Budget, Clock, Plan
+from sparring.train.scores import Ledger
 from sparring.train.signals import look
-from sparring.train.stopping import Progress
 from sparring.train.teaching import Lesson, teach
 
 
@@ -120,7 +119,6 @@ class Judge(Protocol):
 GRID_COLUMNS = 8
 _ROWS_TAUGHT = 10
 _SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
-_NORMAL_95 = 1.96  # standard errors from the middle of a 95 % interval to its end
 _DRIFT = 0.01  # a plan that would miss the budget by more than this share is bent
 
 
@@ -174,14 +172,10 @@ class Trainer:
         self.plan = Plan.start(train.budget.images(len(source)))
         self.step = 0
         self.seconds = 0.0
-        self.scoring_seconds = 0.0
         self.num_grids = 0
-        self.num_scores = 0
-        self.scored_at = 0
-        self.best: float | None = None
-        self.gain: Progress | None = None
-        self.judged_by = ""
+        self.scores = Ledger()
         self.landing: int | None = None
+        """Images seen when the wait for a better score was over."""
         self._stop = False
 
     @property
@@ -202,13 +196,11 @@ class Trainer:
         if total is not None:
             self.plan.bend(images, min(1.0, images / total), max(images, total))
         else:
-            pace = images / max(1e-9, self.seconds - self.scoring_seconds)
+            pace = images / max(1e-9, self.seconds - self.scores.seconds)
             self.plan.bend(images, self.seconds / budget.amount, images + round((budget.amount - self.seconds) * pace))
         self.num_grids = int(self.recipe.train.grids * self.clock.progress**0.5) + min(1, images)
-        self.num_scores = int(self.recipe.scoring.times * self.clock.progress)
+        self.scores = self.scores.rebudget(self.recipe.scoring, self.clock)
         self.landing = None  # whoever gives a new budget wants to go on
-        if self.gain is not None:
-            self.gain = self.gain._replace(since=0)
 
     def stop(self) -> None:
         """Asks the loop to save and end after the step in progress; safe to call from a signal handler."""
@@ -248,7 +240,7 @@ class Trainer:
             paused = time.perf_counter()
             if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
                 yield self.sample_grid()
-            if self._score_is_due():
+            if self.judge is not None and self._score_is_due():
                 scored = self.score()
                 self.seconds = time.perf_counter() - started  # what is saved now must count what scoring took
                 yield scored
@@ -330,53 +322,38 @@ class Trainer:
         return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown)
 
     def score(self) -> Scored:
-        """What the judge says of the averaged generator now; labels follow the data's own frequencies."""
+        """What the judge says of the averaged generator now; labels follow the data's own frequencies.
+
+        Where the wait for a better score is over, the run is brought to its end.
+        """
         assert self.judge is not None
-        self.num_scores = max(self.num_scores + 1, int(self.recipe.scoring.times * self.clock.progress))
-        self.scored_at = self.clock.images
-        started = time.perf_counter()
+        started, clock = time.perf_counter(), self.clock
         train, scoring = self.recipe.train, self.recipe.scoring
-        score = self.judge.score(
+        found = self.judge.score(
             self._numbered_samples,
             num_samples=scoring.samples,
             seed=train.seed,
             weights="ema",
             arithmetic=train.precision,
         )
-        ranking = next((name for name in score.values if name in self.judge.better), None)
-        best, notes = False, list(score.notes)
-        if ranking is not None:
-            made_by = _made_by(ranking, score.provenance)
-            if self.judged_by and made_by != self.judged_by:
-                self.best = self.gain = None
-                notes.append("earlier scores were made in another way and don't compare: the best is sought anew")
-            self.judged_by = made_by
-            best = self._follow(ranking, score.values, lower=self.judge.better[ranking] == "lower")
-        self.scoring_seconds += time.perf_counter() - started
-        return Scored(self.clock, score.values, score.provenance, tuple(notes), best)
+        self.scores, entered = self.scores.enter(clock, found.values, found.provenance, self.judge.better)
+        self.scores = self.scores.spent(scoring, clock, time.perf_counter() - started)
+        gain = self.scores.gain
+        if gain is not None and self.landing is None and gain.over(scoring.patience, clock.images):
+            self._land()
+        anew = ("earlier scores were made in another way and don't compare: the best is sought anew",)
+        notes = (*found.notes, *(anew if entered.anew else ()))
+        return Scored(clock, found.values, found.provenance, notes, entered.best)
 
     def why_ended(self) -> str:
         """Why a run that is done came to its end, in one sentence."""
-        if self.landing is None or self.gain is None:
+        gain = self.scores.gain
+        if self.landing is None or gain is None:
             return f"the budget of {self.recipe.train.budget} is spent"
-        since = f"no clearly better score since {self.gain.images:,} images"
+        since = f"no clearly better score since {gain.images:,} images"
         if self.landing < self.clock.images:
             return f"{since}, so from {self.landing:,} images on the learning rate was brought to its end"
         return since
-
-    def _follow(self, ranking: str, values: dict[str, float], *, lower: bool) -> bool:
-        """Takes note of a score: whether it is the best so far, and whether the wait for a better one is over."""
-        value, images = values[ranking], self.clock.images
-        error = (values.get(f"{ranking}_high", value) - values.get(f"{ranking}_low", value)) / (2 * _NORMAL_95)
-        if self.gain is None or self.best is None:
-            self.best, self.gain = value, Progress(images, value, error)
-            return True
-        self.gain = self.gain.follow(images, value, error, lower=lower)
-        best = value < self.best if lower else value > self.best
-        self.best = value if best else self.best
-        if self.landing is None and self.gain.over(self.recipe.scoring.patience, images):
-            self._land()
-        return best
 
     def _land(self) -> None:
         """Brings the run to its end: over a short span where a learning rate has still to fall, else at once."""
@@ -390,18 +367,9 @@ class Trainer:
             self.plan.bend(clock.images, clock.progress, clock.images + span)
 
     def _score_is_due(self) -> bool:
-        if self.judge is None or self.recipe.scoring.times == 0:
-            return False
-        scoring, clock = self.recipe.scoring, self.clock
-        if self.done:
-            return self.scored_at < clock.images
-        if scoring.times * clock.progress < self.num_scores + 1:
-            return False
-        if self.recipe.train.budget.unit == "seconds" and self.num_scores:
-            next_one = self.scoring_seconds / self.num_scores
-            if self.scoring_seconds + next_one > scoring.most * self.seconds:
-                return False
-        return clock.images - self.scored_at >= scoring.spacing * scoring.samples
+        timed = self.recipe.train.budget.unit == "seconds"
+        seconds = self.seconds if timed else None
+        return self.scores.due(self.recipe.scoring, self.clock, done=self.done, seconds=seconds)
 
     def saved(self, why: str) -> Saved:
         return Saved(self.clock, *self.state(), why)
@@ -416,14 +384,10 @@ class Trainer:
         meta = {
             "step": self.step,
             "seconds": self.seconds,
-            "scoring_seconds": self.scoring_seconds,
+            "scoring_seconds": self.scores.seconds,
             "plan": [list(knot) for knot in self.plan.knots],
             "num_grids": self.num_grids,
-            "num_scores": self.num_scores,
-            "scored_at": self.scored_at,
-            "best": self.best,
-            "gain": self.gain,
-            "judged_by": self.judged_by,
+            "scores": self.scores._asdict(),
             "landing": self.landing,
             "watch": self.watch.to_json(),
             "changes": self.changes._asdict(),
@@ -446,11 +410,10 @@ class Trainer:
         self.game = self.changes.apply(self.recipe.game)
         self.phases = self.game.phases()
         self.step = meta["step"]
-        self.seconds, self.scoring_seconds = meta["seconds"], meta["scoring_seconds"]
+        self.seconds = meta["seconds"]
         self.plan = Plan([(int(x), float(y)) for x, y in meta["plan"]])
-        self.num_grids, self.num_scores, self.best = meta["num_grids"], meta["num_scores"], meta["best"]
-        self.scored_at, self.judged_by, self.landing = meta["scored_at"], meta["judged_by"], meta["landing"]
-        self.gain = None if meta["gain"] is None else Progress(*meta["gain"])
+        self.num_grids, self.landing = meta["num_grids"], meta["landing"]
+        self.scores = Ledger.load(meta["scores"])
 
     def _read(self) -> tuple[dict[str, float], list[Alarm], bool]:
         """What was found since the last report, what is new to be alarmed at, and whether there was a look."""
@@ -531,9 +494,9 @@ class Trainer:
         budget, images = self.recipe.train.budget, self.clock.images
         if budget.unit != "seconds" or self.seconds < _SECONDS_UNTIL_PLAN * budget.amount:
             return
-        pace = images / (self.seconds - self.scoring_seconds)
-        to_score = (self.recipe.scoring.times - self.num_scores) * self.scoring_seconds / max(1, self.num_scores)
-        total = images + max(1, round((budget.amount - self.seconds - to_score) * pace))
+        pace = images / (self.seconds - self.scores.seconds)
+        left = budget.amount - self.seconds - self.scores.to_come(self.recipe.scoring)
+        total = images + max(1, round(left * pace))
         if self.plan.total is None:
             self.plan.bend(images, self.seconds / budget.amount, total)
         elif self.landing is None and abs(total - self.plan.total) > _DRIFT * self.plan.total:
@@ -554,12 +517,6 @@ class Pace:
         rate = (step - self._step) / max(1e-9, seconds - self._seconds - self._paused)
         self._step, self._seconds, self._paused = step, seconds, 0.0
         return rate
-
-
-def _made_by(ranking: str, provenance: Mapping[str, Any]) -> str:
-    """All that two scores must share to be compared."""
-    free = ("seed", "value_range", "sparring")
-    return json.dumps([ranking, {k: v for k, v in provenance.items() if k not in free}], sort_keys=True)
 
 
 def _not_finite(values: dict[str, float], clock: Clock) -> TrainingError:

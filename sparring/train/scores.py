@@ -1,0 +1,91 @@
+"""What a run remembers of its scores: when the next is due, which is the best, and how long ago the last gain was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sparring.train.recipe import Scoring
+from sparring.train.schedule import Clock
+from sparring.train.stopping import Progress
+
+_NORMAL_95 = 1.96  # standard errors from the middle of a 95 % interval to its end
+
+
+class Entered(NamedTuple):
+    """What became of a score: `anew` when those before it were made in another way and don't compare with it."""
+
+    best: bool
+    anew: bool
+
+
+class Ledger(NamedTuple):
+    """A run's scores so far. All of it is JSON."""
+
+    marks: int = 0
+    """How many of the moments that the recipe asks for are past, scored or not."""
+    at: int = 0
+    """Images seen at the last score."""
+    seconds: float = 0.0
+    """Spent on scoring."""
+    best: float | None = None
+    gain: Progress | None = None
+    made_by: str = ""
+    """What the scores so far share, see `_made_by`."""
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Ledger:
+        """From JSON."""
+        gain = data["gain"]
+        return cls(**{**data, "gain": None if gain is None else Progress(*gain)})
+
+    def due(self, scoring: Scoring, clock: Clock, *, done: bool, seconds: float | None) -> bool:
+        """Whether a score is due now; `seconds` are those of the run so far where its budget is in seconds."""
+        if scoring.times == 0:
+            return False
+        if done:
+            return self.at < clock.images
+        if scoring.times * clock.progress < self.marks + 1:
+            return False
+        if seconds is not None and self.marks and self.seconds * (1 + 1 / self.marks) > scoring.most * seconds:
+            return False
+        return clock.images - self.at >= scoring.spacing * scoring.samples
+
+    def to_come(self, scoring: Scoring) -> float:
+        """Seconds that the scores still asked for will take, by those before."""
+        return max(0, scoring.times - self.marks) * self.seconds / max(1, self.marks)
+
+    def spent(self, scoring: Scoring, clock: Clock, seconds: float) -> Ledger:
+        """After a score that took so many seconds."""
+        marks = max(self.marks + 1, int(scoring.times * clock.progress))
+        return self._replace(marks=marks, at=clock.images, seconds=self.seconds + seconds)
+
+    def enter(
+        self, clock: Clock, values: Mapping[str, float], provenance: Mapping[str, Any], better: Mapping[str, str]
+    ) -> tuple[Ledger, Entered]:
+        """After a score's values, of which the first that can rank counts."""
+        ranking = next((name for name in values if name in better), None)
+        if ranking is None:
+            return self, Entered(best=False, anew=False)
+        made_by = _made_by(ranking, provenance)
+        anew = self.made_by not in ("", made_by)
+        value, lower = values[ranking], better[ranking] == "lower"
+        error = (values.get(f"{ranking}_high", value) - values.get(f"{ranking}_low", value)) / (2 * _NORMAL_95)
+        if self.best is None or self.gain is None or anew:
+            first = Progress(clock.images, value, error)
+            return self._replace(best=value, gain=first, made_by=made_by), Entered(best=True, anew=anew)
+        gain = self.gain.follow(clock.images, value, error, lower=lower)
+        best = value < self.best if lower else value > self.best
+        return self._replace(best=value if best else self.best, gain=gain), Entered(best=best, anew=False)
+
+    def rebudget(self, scoring: Scoring, clock: Clock) -> Ledger:
+        """After a new budget: the wait for a better score begins again."""
+        gain = None if self.gain is None else self.gain._replace(since=0)
+        return self._replace(marks=int(scoring.times * clock.progress), gain=gain)
+
+
+def _made_by(ranking: str, provenance: Mapping[str, Any]) -> str:
+    """All that two scores must share to be compared."""
+    free = ("seed", "value_range", "sparring")
+    return json.dumps([ranking, {k: v for k, v in provenance.items() if k not in free}], sort_keys=True)
