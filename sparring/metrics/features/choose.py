@@ -7,6 +7,7 @@ from pathlib import Path
 from sparring.core.errors import RequestError, nearest
 from sparring.core.protocols import DataSpec, Source
 from sparring.metrics.features import clip, dinov2
+from sparring.metrics.features.cifar import Cifar32
 from sparring.metrics.features.digits import Digits8, Digits28
 from sparring.metrics.features.inception import Inception, load_inception
 from sparring.metrics.features.module import load_module
@@ -21,6 +22,7 @@ USUAL_SIZE = {"inception": Inception.name, "clip": "clip-vit-b-32", "dinov2": "d
 NAMES = (
     "digits28",
     "digits8",
+    "cifar32",
     "pca",
     "values",
     "stacked-digits28",
@@ -32,7 +34,8 @@ NAMES = (
 
 
 def choose(data: DataSpec) -> str:
-    """The features for some data: `digits28` for MNIST, `digits8` for scikit-learn's digits, else `pca`.
+    """The features for some data: `digits28` for MNIST, `digits8` for scikit-learn's digits, `cifar32` for CIFAR-10,
+    else `pca`.
 
     A classifier is chosen only for the very data that it was trained on, by name and shape.
     """
@@ -40,6 +43,8 @@ def choose(data: DataSpec) -> str:
         return Digits28.name
     if data.name == "digits" and data.shape == (1, 8, 8):
         return Digits8.name
+    if data.name == "cifar10" and data.shape == Cifar32.shape:
+        return Cifar32.name
     return "pca"
 
 
@@ -64,6 +69,8 @@ def load(name: str, reference: Source, *, execute: bool = False) -> FeatureNetwo
         return Digits28()
     if name == Digits8.name:
         return Digits8()
+    if name == Cifar32.name:
+        return Cifar32()
     if name == StackedDigits28.name:
         return StackedDigits28()
     if name == "pca":
