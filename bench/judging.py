@@ -76,6 +76,7 @@ def main() -> None:
         "least": min(seconds),
         "most": max(seconds),
         "whole": statistics.median(row["whole"] for row in ten),
+        "ten_bytes": max(row["bytes"] for row in ten),
         "fifty_seconds": fifty["seconds"],
         "fifty_bytes": fifty["bytes"],
     }

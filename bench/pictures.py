@@ -31,6 +31,7 @@ def main() -> None:
         folder = Path(name)
         run(folder, "-m", "sparring", "train", "mnist", "--budget", "120s", "--out", "mnist")
         shutil.copyfile(sorted((folder / "mnist" / "samples").glob("*.png"))[-1], PICTURES / "mnist.png")
+        shutil.copyfile(sorted((folder / "mnist" / "advice").glob("*.png"))[-1], PICTURES / "advice.png")
         shutil.copyfile(folder / "mnist" / "progress.gif", PICTURES / "mnist.gif")
         shutil.copyfile(folder / "mnist" / "curves.png", PICTURES / "mnist_curves.png")
         run(folder, str(ROOT / "examples" / "first_gan.py"))

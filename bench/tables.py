@@ -1,6 +1,6 @@
 """Writes the figures of `docs/figures/*.json` into the documents, between their marks; types nothing by hand.
 
-    python bench/tables.py            # rewrites README.md, README.zh-CN.md and docs/benchmarks.md
+    python bench/tables.py            # rewrites the documents
     python bench/tables.py --check    # exits with 1 when a document does not say what was measured
 
 A mark is a line `<!-- figures:NAME -->`; what follows up to `<!-- /figures -->` is replaced.
@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs" / "figures"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md")
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md", "docs/judging.md")
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -78,6 +78,41 @@ def throughput(head: list[str]) -> str:
     return table(head, rows)
 
 
+def judging(head: list[str]) -> str:
+    """What judging costs: seconds and memory."""
+    found: dict[str, float] = json.loads((FIGURES / "judging.json").read_text())
+    ten = f"{found['seconds']:.1f} ({found['least']:.1f} to {found['most']:.1f})"
+    return table(
+        head,
+        [
+            [
+                "10,000",
+                f"{ten}; {found['first']:.1f} the first time, with the reference",
+                f"{found['ten_bytes'] / 1e6:.0f} MB",
+            ],
+            ["50,000", f"{found['fifty_seconds']:.1f}", f"{found['fifty_bytes'] / 1e6:.0f} MB"],
+        ],
+    )
+
+
+def stopping(head: list[str]) -> str:
+    """What patience chose, beside the best of all checkpoints on held-out data."""
+    rows = []
+    for row in read("stopping"):
+        chosen = row["chosen"]
+        rows.append(
+            [
+                row["recipe"],
+                str(row["seed"]),
+                f"{chosen['images'] / 1000:.0f}k: {chosen['held_out']:.3g}",
+                f"{row['ratio_own']:.3f}",
+                f"{row['ratio_both']:.3f}",
+                f"{100 * row['share_of_budget']:.0f} %",
+            ]
+        )
+    return table(head, rows)
+
+
 def demo() -> str:
     return "".join(f"    {line}".rstrip() + "\n" for line in (FIGURES / "demo.txt").read_text().splitlines()).rstrip()
 
@@ -90,6 +125,17 @@ ENGLISH = {
     ),
     "first_gan": lambda: first_gan(["FID after 100 epochs", "share of each digit", "seconds"]),
     "throughput": lambda: throughput(["networks of", "", "images/s, median (least to most)", "ratio"]),
+    "judging": lambda: judging(["samples of 28×28", "seconds, median (least to most)", "memory of the process"]),
+    "stopping": lambda: stopping(
+        [
+            "recipe, four times too long",
+            "seed",
+            "chosen checkpoint: held-out FID",
+            "over the best of its own run",
+            "over the best of a run without patience too",
+            "budget used",
+        ]
+    ),
 }
 CHINESE = {
     "demo": demo,
