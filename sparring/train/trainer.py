@@ -1,4 +1,4 @@
-"""The one training loop, in reading order: draw, due phases, averages, clock, report, sample, score, save.
+"""The one training loop, in reading order: draw, due phases, averages, clock, look, report, alarm, sample, score, save.
 
 The loop yields events and knows nothing of disks or screens; whoever runs it (the command, a notebook, a test) prints,
 draws or stores what they carry. State is what `state` returns and nothing else: all else is a function of the recipe
