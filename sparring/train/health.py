@@ -18,11 +18,11 @@ from sparring.core.spec import Spec
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.signals import Signals
 
-LOOKS = 12
+LOOKS = 20
 """How many looks are remembered."""
 _ROW = 3  # looks in a row, for failures that are never in doubt
 _LONG_ROW = 8  # for states that healthy runs pass through at their beginning
-_QUIET = 12  # looks in a row without it until an alarm has cleared: more than any row, which has to begin anew
+_QUIET = LOOKS  # looks in a row without it until an alarm has cleared: no row is longer
 _PRESSING = 10
 
 # Healthy runs: 5 to 20 logits over the distance of two samples, a ratio of 0.9 to 1.7, gaps up to 4 logits, a diversity

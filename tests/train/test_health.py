@@ -29,7 +29,7 @@ from sparring.networks.given import GivenGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
 from sparring.rundir import Request, RunFolder, read_rows
-from sparring.train.health import Alarm, Health, Means, Standing, Watch, learned_by_heart, not_finite
+from sparring.train.health import LOOKS, Alarm, Health, Means, Standing, Watch, learned_by_heart, not_finite
 from sparring.train.mend import AdaptSteps, Changes, Mending, RaisePenalty, Rollback, parse_mends
 from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe
@@ -211,8 +211,8 @@ def test_logits_that_drift_apart() -> None:
 
 
 def test_labels_that_are_nearly_ignored_take_all_looks_that_are_known() -> None:
-    said = followed(*[WELL | {"label_effect": 0.07}] * 12)
-    assert [len(alarms) for alarms in said] == [0] * 11 + [1]
+    said = followed(*[WELL | {"label_effect": 0.07}] * LOOKS)
+    assert [len(alarms) for alarms in said] == [0] * (LOOKS - 1) + [1]
     collapsed = followed(*[WELL | {"label_effect": 0.0, "diversity": 0.0}] * 12)
     assert {a.name for alarms in collapsed for a in alarms} == {"collapse"}  # all samples are one: that is its name
     unlabelled = {k: v for k, v in WELL.items() if k != "label_effect"}
@@ -245,7 +245,7 @@ def test_an_alarm_rings_again_only_after_it_has_cleared() -> None:
     def rings(well_between: int) -> int:
         return sum(map(len, followed(*[ill] * 4, *[WELL] * well_between, *[ill] * 4)))
 
-    assert [rings(n) for n in (0, 1, 9, 11, 12)] == [1, 1, 1, 2, 2]
+    assert [rings(n) for n in (0, 1, 17, 18, 30)] == [1, 1, 1, 2, 2]
 
 
 def test_an_alarm_that_stands_presses_every_ten_looks() -> None:
@@ -255,7 +255,7 @@ def test_an_alarm_that_stands_presses_every_ten_looks() -> None:
         watch = Watch.from_json(json.loads(json.dumps(watch.to_json())))
         pressing.append(i) if watch.pressing() == ["gradient-ratio"] else None
     assert pressing == [2, 12, 22]
-    assert len(watch.history) == 12
+    assert len(watch.history) == LOOKS
     assert watch.standing == {"gradient-ratio": Standing(27, 0)}
 
 
