@@ -165,8 +165,8 @@ def _score_one(
     result = score_source(samples, judge, options.n or len(samples), options.seed)
     refused = samples.report.get("refused", [])
     if refused:
-        first = f"the first is {refused[0]['file']}: {refused[0]['reason']}"
-        result = result._replace(notes=(*result.notes, f"{len(refused)} files of {path} are left out, {first}"))
+        first = f"{refused[0]['file']}: {refused[0]['reason']}"
+        result = result._replace(notes=(*result.notes, f"files of {path} left out: {len(refused)}, the first {first}"))
     return result, {
         "samples": str(path),
         "samples_sha256": samples.spec.sha256,

@@ -111,10 +111,12 @@ def named(metrics: Iterable[str | Metric]) -> tuple[Metric, ...]:
 def score_source(samples: Source, judge: Judge, count: int, seed: int) -> Score:
     """The first `count` samples of a source, judged.
 
-    Raises `RequestError` when there are not so many, or when they or their features are not finite.
+    Raises `RequestError` when there are not so many, or when nothing could be measured of them.
     """
     if count > len(samples):
         raise RequestError(f"-n {count}: {samples.spec.name} holds only {len(samples)} samples")
+    if count < judge.fewest:
+        raise RequestError(f"{samples.spec.name}: scores need at least {judge.fewest} samples, found {count}; add more")
 
     def take(start: int, number: int) -> Batch:
         batch = samples.take(torch.arange(start, start + number))
@@ -124,7 +126,7 @@ def score_source(samples: Source, judge: Judge, count: int, seed: int) -> Score:
     found = judge.score(take, num_samples=count, seed=seed, weights="given")
     if not found.values:
         raise RequestError(
-            f"{samples.spec.name}: {'; '.join(found.notes)} in {judge.network.name} features; expected finite numbers"
+            f"{samples.spec.name}: nothing could be measured in {judge.network.name} features: {'; '.join(found.notes)}"
         )
     return found
 

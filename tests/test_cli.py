@@ -355,3 +355,61 @@ def test_a_damaged_cache_is_measured_again_with_a_notice(
     second = capsys.readouterr().out
     assert f"note: {file}: damaged; the statistics of digits are measured again" in second
     assert second.replace(second[second.index("  note: /") :], "") in first + "\n"
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Path:
+    """Folders of images: real ones to judge against, and others that fit or don't."""
+    random = np.random.default_rng(0)
+    for name, count, shape in (
+        ("real", 60, (16, 16, 3)),
+        ("fine", 59, (16, 16, 3)),
+        ("three", 3, (16, 16, 3)),
+        ("grey", 60, (16, 16)),
+        ("large", 60, (20, 20, 3)),
+    ):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / name / f"{i:02}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("three --against real", "three: scores need at least 6 samples, found 3; add more"),
+        ("fine --against three", "at least 6 samples, three has 3; add more"),
+        ("grey --against real", "expected shape [60, 3, 16, 16] as real has, found [60, 1, 16, 16]"),
+        ("large --against real", "found [60, 3, 20, 20]; bring both to one size and one number of channels"),
+        ("fine --against real --features nan.py:make", "real: 60 samples or their features are not finite"),
+        ("fine --against real --features nan.py:nothing", "nan.py"),
+        ("fine --against real --features pcaa", "did you mean 'pca'?"),
+        ("fine --against real --features no.onnx", "no.onnx"),
+        ("fine --against real --metrics classes", "Classes: features pca59-pixels tell no classes"),
+        ("fine --against real --metrics path_length", "PathLength is left out: it needs the generator"),
+        ("fine --against real --metrics memorisation", "name them with --held-out"),
+        ("fine --against real --held-out grey", "held-out samples of grey: expected shape [3, 16, 16]"),
+        ("fine --against real --keep 2", "keep: expected at least 6 samples, found 2"),
+        ("fine --against real -n 60", "-n 60: fine holds only 59 samples"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_one_line(
+    judged: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str, said: str
+) -> None:
+    (judged / "nan.py").write_text(
+        "import torch\n\n\nclass Nan(torch.nn.Module):\n    def forward(self, x):\n"
+        "        return (x.flatten(1) + 0.5).log()\n\n\ndef make(data):\n    return Nan()\n"
+    )
+    monkeypatch.chdir(judged)
+    assert said in refused(capsys, ["score", *arguments.split()])
+
+
+def test_a_bad_file_in_a_folder_is_named_and_the_rest_judged(
+    judged: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (judged / "fine" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    monkeypatch.chdir(judged)
+    assert main(["score", "fine", "--against", "real", "--metrics", "kid"]) == 0
+    text = capsys.readouterr().out
+    assert "fine: 59 samples against 60 of real" in text
+    assert "files of fine left out: 1, the first bad.png: not an image" in text

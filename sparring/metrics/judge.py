@@ -70,14 +70,15 @@ class Judge:
         device: torch.device | str = "cpu",
         chunk: int = 1000,
     ) -> None:
-        fewest = max(4, *(metric.fewest for metric in metrics))
-        if len(reference) < fewest:
+        self.fewest = max([4, *(metric.fewest for metric in metrics)])
+        """The least number of samples that can be scored."""
+        if len(reference) < self.fewest:
             raise RequestError(
-                f"scores need a reference of at least {fewest} samples, {reference.spec.name} has {len(reference)}; "
-                f"add more"
+                f"scores need a reference of at least {self.fewest} samples, {reference.spec.name} has "
+                f"{len(reference)}; add more"
             )
-        if keep < fewest:
-            raise RequestError(f"keep: expected at least {fewest} samples, found {keep}")
+        if keep < self.fewest:
+            raise RequestError(f"keep: expected at least {self.fewest} samples, found {keep}")
         if held_out is not None and held_out.spec.shape != reference.spec.shape:
             raise RequestError(
                 f"held-out samples of {held_out.spec.name}: expected shape {list(reference.spec.shape)} as "
@@ -92,6 +93,11 @@ class Judge:
             network = load(features or choose(reference.spec), reference)
         self.network = network.to(torch.device(device))
         self.metrics = tuple(m for m in metrics if self.network.num_classes or "classes" not in m.needs)
+        if metrics and not self.metrics:
+            raise RequestError(
+                f"{', '.join(type(m).__name__ for m in metrics)}: features {self.network.name} tell no classes; choose "
+                f"features that do, such as inception"
+            )
         for metric in self.metrics:
             if "held_out" in metric.needs and held_out is None:
                 raise RequestError(
@@ -135,9 +141,8 @@ class Judge:
         Samples that are not finite are an outcome, not an error: no values, and a note 'non-finite samples: k of n'.
         Raises `RequestError` for too few samples, and for batches of another size or shape than asked for.
         """
-        fewest = max(4, *(metric.fewest for metric in self.metrics))
-        if num_samples < fewest:
-            raise RequestError(f"num_samples: expected at least {fewest}, found {num_samples}")
+        if num_samples < self.fewest:
+            raise RequestError(f"num_samples: expected at least {self.fewest}, found {num_samples}")
         fake = measure(self.network, self._ask(sample, num_samples), self.data.levels, self.keep)
         split = self.reference["split"]
         setting = Setting(self.network, seed, self._held, self.data.num_classes, split, generate, prior)
@@ -183,7 +188,7 @@ class Judge:
             if batch.x.shape != (count, *self.data.shape):
                 raise RequestError(
                     f"samples to score: expected shape {[count, *self.data.shape]} as {self.data.name} has, "
-                    f"found {list(batch.x.shape)}"
+                    f"found {list(batch.x.shape)}; bring both to one size and one number of channels"
                 )
             yield batch
 

@@ -14,7 +14,7 @@ def test_the_weights_are_small() -> None:
     folder = resources.files("sparring.metrics") / "weights"
     files = {file.name: len(file.read_bytes()) for file in folder.iterdir()}
     assert {"digits28.safetensors", "digits8.safetensors"} <= files.keys()
-    assert sum(files.values()) < 1_000_000
+    assert sum(files.values()) < 1_700_000
 
 
 def test_digits8_reads_the_digits_that_it_was_not_trained_on(digits: tuple[Tensor, Tensor]) -> None:
