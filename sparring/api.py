@@ -29,12 +29,13 @@ from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid
 from sparring.recipes.automatic import settle
 from sparring.train import teaching
+from sparring.train.health import Alarm
 from sparring.train.optimizers import SGD, Adam, Optimizer, Optimizers, RMSprop
 from sparring.train.player import Average
 from sparring.train.recipe import Recipe, Train
 from sparring.train.schedule import Budget, InverseDecay
 from sparring.train.teaching import Lesson
-from sparring.train.trainer import GRID_COLUMNS, Sampled, Stepped, Trainer
+from sparring.train.trainer import GRID_COLUMNS, Alarmed, Sampled, Stepped, Trainer
 
 OptimizerName = Literal["momentum", "momentem", "sgd", "adam", "rmsprop"]
 
@@ -85,6 +86,8 @@ class GAN:
         self.trainer: Trainer | None = None
         self.history: dict[str, list[float]] = {}
         """What was reported, by name, beside `images`: lists of one length, a value every 100 steps."""
+        self.alarms: list[Alarm] = []
+        """What went wrong, each with its likely cause and the way out."""
         self.frames: list[tuple[int, Image.Image]] = []
         """The same noise through the run: (images seen, picture)."""
         self.lesson: Lesson | None = None
@@ -121,6 +124,10 @@ class GAN:
                 self._remember(event)
                 if bar:
                     bar.show(event)
+            elif isinstance(event, Alarmed):
+                self.alarms.append(event.alarm)
+                if bar:
+                    bar.alarm(event)
             elif isinstance(event, Sampled):
                 self.lesson = event.lesson
                 picture = sample_grid(event.samples.x, GRID_COLUMNS, levels=source.spec.levels)

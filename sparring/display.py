@@ -31,8 +31,7 @@ class ProgressLine:
             self.score = score_text(event.values)
             self._note(event)
         elif isinstance(event, Alarmed):
-            alarm, at = event.alarm, count_text(event.clock.images)
-            self._line(f"alarm: {alarm.name} at {at} images: {alarm.cause}. To mend it: {alarm.mend}")
+            self._line(alarm_text(event))
         elif isinstance(event, Mended):
             mending, at = event.mending, count_text(event.clock.images)
             self._line(f"mended: {mending.name} at {at} images: {mending.mend} ({mending.cause})")
@@ -67,6 +66,12 @@ class ProgressLine:
         self.stream.write(("\r" + " " * self._width + "\r" if self.live and text else "") + text + "\n")
         self.stream.flush()
         self._width = 0
+
+
+def alarm_text(event: Alarmed) -> str:
+    """An alarm in one line: what, when, the likely cause and the way out."""
+    alarm, at = event.alarm, count_text(event.clock.images)
+    return f"alarm: {alarm.name} at {at} images: {alarm.cause}. To mend it: {alarm.mend}"
 
 
 def step_text(event: Stepped, plan: Plan, score: str, width: int) -> str:
@@ -186,6 +191,12 @@ class EpochBar:
             self._epoch += 1
         if images:
             self._write(self._bar(epoch, images / self.num_samples, losses), end=False)
+
+    def alarm(self, event: Alarmed) -> None:
+        """Says an alarm on a line of its own."""
+        self.close()
+        self._last = ""
+        self.stream.write(alarm_text(event) + "\n")
 
     def close(self) -> None:
         """Ends the line that is being redrawn."""

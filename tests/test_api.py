@@ -204,3 +204,23 @@ def test_the_bar_in_a_terminal_is_redrawn_in_place() -> None:
     lines = stream.getvalue().split("\r")
     assert lines[1].strip() == "epoch 1/100: [##########--------------] 41.00%  loss_g 0.689  loss_d 0.712"
     assert lines[2].endswith("100.00%  loss_g 0.700  loss_d 0.700\n")
+
+
+class Stuck(nn.Module):
+    """One sample, whatever the noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = nn.Parameter(torch.zeros(9))
+
+    def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        return self.x.expand(len(z), 9) + 0 * z[:, :9]
+
+
+def test_what_goes_wrong_is_said_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    X = np.tanh(np.random.default_rng(0).normal(size=(200, 9))).astype(np.float32)
+    discriminator = Discriminator(layers=[Dense(8), Activation("relu", leaky_rate=0.01), Dense(1)])
+    gan = GAN(Stuck(), discriminator, lr=1e-3)
+    gan.train(X, epoch=400, mini_batch_size=50)
+    assert [alarm.name for alarm in gan.alarms] == ["collapse"]
+    assert capsys.readouterr().out.count("\nalarm: collapse at ") == 1
