@@ -113,6 +113,23 @@ def stopping(head: list[str]) -> str:
     return table(head, rows)
 
 
+def health(head: list[str], none: str) -> str:
+    """Alarms of runs that were made to fail, and of healthy ones: on how many seeds they were raised."""
+    rows = []
+    figures = read("health_failing") + read("health_healthy")
+    for name in dict.fromkeys(row["run"] for row in figures):
+        found = [row for row in figures if row["run"] == name]
+        expected = found[0]["expected"]
+        raised = sum(set(expected) <= row["alarms"].keys() if expected else bool(row["alarms"]) for row in found)
+        rows.append([name, ", ".join(expected) or none, f"{raised} of {len(found)}"])
+    return table(head, rows)
+
+
+def looking(head: list[str]) -> str:
+    """What looking for alarms costs, in percent of a step."""
+    return table(head, [[row["run"], spread(row["percent"], 2)] for row in read("health_cost")])
+
+
 def demo() -> str:
     return "".join(f"    {line}".rstrip() + "\n" for line in (FIGURES / "demo.txt").read_text().splitlines()).rstrip()
 
@@ -126,6 +143,8 @@ ENGLISH = {
     "first_gan": lambda: first_gan(["FID after 100 epochs", "share of each digit", "seconds"]),
     "throughput": lambda: throughput(["networks of", "", "images/s, median (least to most)", "ratio"]),
     "judging": lambda: judging(["samples of 28×28", "seconds, median (least to most)", "memory of the process"]),
+    "health": lambda: health(["run", "alarms it should raise", "seeds on which it did"], "none"),
+    "looking": lambda: looking(["recipe", "percent of a step, mean (least to most)"]),
     "stopping": lambda: stopping(
         [
             "recipe, four times too long",
