@@ -29,7 +29,8 @@ from sparring.metrics.summary import moments, moments_of
 class FID(Metric):
     """`fid`, the Fréchet distance in the judge's features, with its interval; `fid_real`, what as many samples of the
     reference itself get (as many as are kept at most): the floor that the number of samples sets, since the distance
-    falls as that number grows.
+    falls as that number grows. It is a little too low, as those samples are part of the reference, and left out where
+    they would be all of it.
 
     The interval is for what this many samples of the generator are expected to give against this very reference. It
     holds the chance in the draw of the samples, and not the distance's bias, which two scores of as many samples
@@ -45,19 +46,19 @@ class FID(Metric):
 
     def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
         samples, reference = gaussian(*moments_of(fake.summary)), gaussian(*moments_of(real.summary))
-        floor = gaussian(*moments(real.features[: max(2, fake.summary.num)]))
         error = influence(fake.features, samples, reference).std().item() / fake.summary.num**0.5
         found = from_error(distance(samples, reference), error)
         values = found._replace(low=max(0.0, found.low)).named("fid")
-        return values | {"fid_real": distance(floor, reference)}
+        kept = real.features[: fake.summary.num]
+        if len(kept) < real.summary.num:
+            values["fid_real"] = distance(gaussian(*moments(kept)), reference)
+        return values
 
     def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
         num, dim = fake.summary.num, setting.network.dim
         if num <= dim:
-            yield (
-                f"{num} samples for {dim} features: the covariance is singular and fid far too high; compare it "
-                f"with fid_real"
-            )
+            floor = "; compare it with fid_real" if "fid_real" in values else ""
+            yield f"{num} samples for {dim} features: the covariance is singular and fid far too high{floor}"
 
 
 class Gaussian(NamedTuple):
