@@ -44,6 +44,7 @@ from sparring.lenient import (
 )
 from sparring.meaning import meaning
 from sparring.metrics.provenance import comparable, differences
+from sparring.pictures.axes import shares_axis
 from sparring.pictures.curves import Panel, Series
 from sparring.pictures.ink import BLUE, GREEN, ORANGE, PURPLE, SKY
 from sparring.pictures.svg import color_class, svg
@@ -57,8 +58,6 @@ MOST_PIXELS = 40_000_000
 """Of a picture in the folder; larger ones are not opened."""
 MOST_GROUPS, MOST_CHARTS, MOST_CLASSES, MOST_ROWS, MOST_ALARMS, MOST_LINES = 4, 32, 300, 100, 100, 20
 """What is shown of long lists, each followed by how many there are."""
-FAR = 30
-"""How many times as small or as large real data's value may be to share an axis with a score."""
 SCRIPT = """
 const slider = document.querySelector('#history input');
 if (slider) {
@@ -479,10 +478,10 @@ def _charts(group: list[Row], best: float | None) -> dict[str, Any]:
         rows = [row for row in group if name in row.values]
         series = [_score_series(name, rows, GREEN if not charts else PURPLE)]
         yardstick = meaning(name).yardstick
-        # One that lies far away would press the curve flat; the table has it all the same.
-        least, most = (end(row.values[name] for row in rows) for end in (min, max))
-        beside = [row for row in rows if least / FAR <= row.values.get(yardstick, -math.inf) <= most * FAR]
-        if beside and least > 0:
+        scores = [row.values[name] for row in rows]
+        # One that lies far away is in the table all the same.
+        beside = [row for row in rows if shares_axis(row.values.get(yardstick, math.nan), scores)]
+        if beside:
             series.append(_series(f"{yardstick} (real data)", yardstick, beside, "", thin=True))
         values = [v for s in series for v in s.y]
         log = min(values) > 0 and max(values) > 20 * min(values)

@@ -27,6 +27,7 @@ from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.neighbours import nearest_in
 from sparring.metrics.provenance import comparable, differences
 from sparring.pictures.advice import advice_picture
+from sparring.pictures.axes import shares_axis
 from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
@@ -39,8 +40,6 @@ from sparring.trained import averaged_weights
 
 FORMAT = 1
 BLUE, ORANGE, GREEN, PURPLE = "#1f77b4", "#e6862d", "#2a9d66", "#8a5fbf"
-FLOOR_WITHIN = 10
-"""The floor of a score is drawn where the score comes within so many times of it."""
 
 
 class Request(NamedTuple):
@@ -360,14 +359,14 @@ def _is_score(key: str, row: dict[str, Any]) -> bool:
 
 
 def _score_series(name: str, rows: list[dict[str, Any]]) -> tuple[Series, ...]:
-    """A score with its interval; and what as many real samples get, where that is not so far off that the score's own
-    curve would be pressed flat."""
+    """A score with its interval; and what as many real samples get, where that may share its axis."""
     images = [row["images"] for row in rows]
     values = [row[name] for row in rows]
     low, high = ([row.get(f"{name}{end}", math.nan) for row in rows] for end in ("_low", "_high"))
     score = Series(name, images, values, GREEN if name == "fid" else PURPLE, low, high)
-    floor = [row.get(f"{name}_real", math.nan) for row in rows]
-    if not any(value >= min(values) / FLOOR_WITHIN for value in floor):
+    real = [row.get(f"{name}_real", math.nan) for row in rows]
+    floor = [value if shares_axis(value, values) else math.nan for value in real]
+    if all(map(math.isnan, floor)):
         return (score,)
     return score, Series(f"{name}_real: as many real samples", images, floor, BLUE, thin=True)
 

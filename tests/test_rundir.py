@@ -15,7 +15,8 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.priors import Gaussian
 from sparring.layers import Activation, Dense
 from sparring.networks.layered import Discriminator, Generator
-from sparring.rundir import FLOOR_WITHIN, Request, RunFolder, _panels
+from sparring.pictures.axes import FLOOR_WITHIN
+from sparring.rundir import Request, RunFolder, _panels
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Train
 from sparring.train.schedule import Budget, Clock

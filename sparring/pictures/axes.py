@@ -1,8 +1,10 @@
-"""Axes of a plot: which values they span, and where round numbers lie on them."""
+"""Axes of a plot: which values they span, where round numbers lie on them, and what of a line can be told apart."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from sparring.pictures.ink import short_number
 
 Array = NDArray[np.float64]
+FLOOR_WITHIN = 30
+"""How many times as small or as large as a score the value of real data may be to be drawn beside it."""
 
 
 class Axis(NamedTuple):
@@ -78,6 +82,50 @@ def log_axis(values: Array) -> Axis:
             return Axis(low, high, tuple(({t: "" for t in between if low <= t <= high} | labels).items()), log=True)
     rounds, step = nice_ticks(low, high, 5)  # less than a decade: as on a linear axis
     return Axis(low, high, tuple((t, tick_label(t, step)) for t in rounds if t > 0), log=True)
+
+
+def shares_axis(real: float, scores: Sequence[float]) -> bool:
+    """Whether the value of real data is drawn beside the scores that it belongs to, of which there is at least one.
+
+    It is where it lies within `FLOOR_WITHIN` times of them, and all scores are positive: farther away it would press
+    their own curve flat. NaN is not.
+
+    >>> [shares_axis(real, [3.0, 30.0]) for real in (0.09, 0.1, 900.0, 901.0)], shares_axis(1.0, [-1.0, 2.0])
+    ([False, True, True, False], False)
+    """
+    return min(scores) > 0 and min(scores) / FLOOR_WITHIN <= real <= max(scores) * FLOOR_WITHIN
+
+
+def per_column(column: Array, x: Array, y: Array, low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
+    """One point for all neighbours that fall into one column of the picture: means of x and y, least `low`, greatest
+    `high`.
+
+    All arrays are [N] in increasing order of x, and `column` is the number of each value's column; the results have
+    one entry per column that is met. Where y is NaN in all of a column, so are its y, low and high.
+    """
+    groups = np.split(np.arange(len(column)), np.flatnonzero(np.diff(column)) + 1)
+    kept = np.full((4, len(groups)), np.nan)
+    for n, group in enumerate(groups):
+        kept[0, n] = x[group].mean()
+        known = group[~np.isnan(y[group])]
+        if len(known):
+            kept[1:, n] = y[known].mean(), low[known].min(), high[known].max()
+    return kept[0], kept[1], kept[2], kept[3]
+
+
+def stretches(y: Array) -> list[slice]:
+    """The stretches of y [N] between its gaps, which are NaN.
+
+    >>> stretches(np.array([1.0, np.nan, np.nan, 2.0, 3.0]))
+    [slice(0, 1, None), slice(3, 5, None)]
+    """
+    found, at = [], 0
+    for gap, group in itertools.groupby(np.isnan(y)):
+        length = sum(1 for _ in group)
+        if not gap:
+            found.append(slice(at, at + length))
+        at += length
+    return found
 
 
 def tick_label(value: float, step: float) -> str:

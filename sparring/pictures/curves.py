@@ -5,7 +5,6 @@ What has one unit and one provenance shares a panel; panels stand below each oth
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from sparring.core.errors import RequestError
-from sparring.pictures.axes import Array, Axis, count_axis, log_axis, value_axis
+from sparring.pictures.axes import Array, Axis, count_axis, log_axis, per_column, stretches, value_axis
 from sparring.pictures.grid import save_png
 from sparring.pictures.ink import font, short_number
 
@@ -261,7 +260,7 @@ def _plot(lines: list[_Line], x_axis: Axis, y_axis: Axis, width: int, best: floa
             continue
         pale = Image.new("RGB", plot.size, line.color)
         mask = Image.new("L", plot.size, 0)
-        for run in _runs(mean):
+        for run in stretches(mean):
             across, upper, lower = [right(v) for v in x[run]], down(most[run]), down(least[run])
             if len(across) == 1:  # a band of one value would have no width
                 across = [across[0] - 2 * LARGE, across[0] + 2 * LARGE]
@@ -271,7 +270,7 @@ def _plot(lines: list[_Line], x_axis: Axis, y_axis: Axis, width: int, best: floa
         plot.paste(pale, mask=mask)
     for line, (x, mean, _, _) in zip(lines, drawn, strict=True):
         dots = len(x) <= 40 and not line.thin
-        for run in _runs(mean):
+        for run in stretches(mean):
             points = [(right(a), float(b)) for a, b in zip(x[run], down(mean[run]), strict=True)]
             pen.line(points, fill=line.color, width=LARGE if line.thin else 2 * LARGE, joint="curve")
             for point in points if dots or len(points) == 1 else []:
@@ -291,26 +290,7 @@ def _columns(line: _Line, high: float, width: int) -> tuple[Array, Array, Array,
     columns = width // 2
     if len(line.x) <= columns:
         return line.x, line.y, line.low, line.high
-    which = (line.x / high * (columns - 1)).round()
-    groups = np.split(np.arange(len(which)), np.flatnonzero(np.diff(which)) + 1)
-    kept = np.full((4, len(groups)), np.nan)
-    for n, group in enumerate(groups):
-        kept[0, n] = line.x[group].mean()
-        group = group[~np.isnan(line.y[group])]
-        if len(group):
-            kept[1:, n] = line.y[group].mean(), line.low[group].min(), line.high[group].max()
-    return kept[0], kept[1], kept[2], kept[3]
-
-
-def _runs(y: Array) -> list[slice]:
-    """The stretches between gaps."""
-    runs, at = [], 0
-    for known, group in itertools.groupby(~np.isnan(y)):
-        length = sum(1 for _ in group)
-        if known:
-            runs.append(slice(at, at + length))
-        at += length
-    return runs
+    return per_column((line.x / high * (columns - 1)).round(), line.x, line.y, line.low, line.high)
 
 
 def _dashes(pen: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float, float], large: int) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.core.errors import RequestError
-from sparring.pictures.axes import Array, Axis, count_axis, log_axis, value_axis
+from sparring.pictures.axes import Array, Axis, count_axis, log_axis, per_column, stretches, value_axis
 from sparring.pictures.curves import Panel, Series
 from sparring.pictures.ink import BLUE, GREEN, ORANGE, PURPLE, SKY, short_number
 
@@ -106,7 +106,7 @@ class _Plot(NamedTuple):
         yield f'<text class="tick" x="{middle:.1f}" y="{HEIGHT - 5}" text-anchor="middle">images seen</text>'
 
     def band(self, line: _Line) -> Iterator[str]:
-        for run in _runs(line.y):
+        for run in stretches(line.y):
             if not (line.high[run] > line.low[run]).any():
                 continue
             across = [self.right(v) for v in line.x[run]]
@@ -118,7 +118,7 @@ class _Plot(NamedTuple):
 
     def line(self, line: _Line) -> Iterator[str]:
         kind = color_class(line.series) + " thin" * line.series.thin
-        for run in _runs(line.y):
+        for run in stretches(line.y):
             points = [(self.right(x), self.down(y)) for x, y in zip(line.x[run], line.y[run], strict=True)]
             yield f'<path class="line {kind}" d="M{_path(points)}"/>'
         known = ~np.isnan(line.y)
@@ -157,24 +157,7 @@ def _thinned(x: Array, y: Array, low: Array, high: Array) -> tuple[Array, Array,
     if len(x) <= COLUMNS:
         return x, y, low, high
     column = np.floor((x - x[0]) / max(x[-1] - x[0], 1e-9) * (COLUMNS - 1))
-    groups = np.split(np.arange(len(x)), np.flatnonzero(np.diff(column)) + 1)
-    kept = np.full((4, len(groups)), np.nan)
-    for n, group in enumerate(groups):
-        kept[0, n] = x[group].mean()
-        known = group[~np.isnan(y[group])]
-        if len(known):
-            kept[1:, n] = y[known].mean(), low[known].min(), high[known].max()
-    return kept[0], kept[1], kept[2], kept[3]
-
-
-def _runs(y: Array) -> Iterator[slice]:
-    """The stretches between gaps."""
-    at = 0
-    for gap, group in itertools.groupby(np.isnan(y)):
-        length = len(list(group))
-        if not gap:
-            yield slice(at, at + length)
-        at += length
+    return per_column(column, x, y, low, high)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
