@@ -32,7 +32,7 @@ from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.pictures.nearest import nearest
-from sparring.report import write_report
+from sparring.report.page import write_report
 from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
 from sparring.train.recipe import Recipe
 from sparring.train.trainer import GRID_COLUMNS, Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped

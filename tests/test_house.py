@@ -20,6 +20,7 @@ MAY_SEE = {
     "metrics": {"core", "layers"},
     "train": {"core", "layers"},
     "pictures": {"core"},
+    "report": {"core", "metrics", "pictures"},
     "recipes": {"core", "layers", "networks", "games", "data", "metrics", "train"},
 }
 

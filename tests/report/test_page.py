@@ -28,7 +28,9 @@ from sparring.metrics.features import PCA
 from sparring.metrics.neighbours import nearest_in
 from sparring.networks.layered import Discriminator, Generator
 from sparring.pictures.nearest import nearest
-from sparring.report import MOST_CLASSES, MOST_FRAMES, page, write_report
+from sparring.report.page import page, write_report
+from sparring.report.pictures import MOST_FRAMES
+from sparring.report.scores import MOST_CLASSES
 from sparring.rundir import Request, RunFolder
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Train
@@ -408,7 +410,7 @@ def test_no_value_in_a_file_is_trusted(make: Callable[..., Path], seed: int) -> 
         for name in names:
             for _ in range(rng.choice([0, 1, 3])):
                 container, key = rng.choice(list(nodes(changed[name])))
-                container[key] = rng.choice(JUNK)
+                container[key] = copy.deepcopy(rng.choice(JUNK))
         make(pictures=False, **changed)
         Reader(write_report(run).read_text(encoding="utf-8"))
 
