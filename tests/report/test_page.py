@@ -9,6 +9,8 @@ import io
 import json
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -465,6 +467,11 @@ def test_a_folder_from_elsewhere_tells_the_same(make: Callable[..., Path], tmp_p
     before = page(run)
     moved = run.rename(tmp_path / "copy")
     assert page(moved) == before.replace(str(run), str(moved)).replace("<code>run</code>", "<code>copy</code>")
+
+
+def test_a_folder_is_read_without_torch(tmp_path: Path) -> None:
+    code = f"import sys, pathlib; from sparring.report.page import page; page(pathlib.Path({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
 def test_a_recipe_file_is_named_in_every_command(make: Callable[..., Path]) -> None:
