@@ -104,6 +104,7 @@ def stopping(head: list[str]) -> str:
             [
                 row["recipe"],
                 str(row["seed"]),
+                f"{row['samples']:,}",
                 f"{chosen['images'] / 1000:.0f}k: {chosen['held_out']:.3g}",
                 f"{row['ratio_own']:.3f}",
                 f"{row['ratio_both']:.3f}",
@@ -149,6 +150,7 @@ ENGLISH = {
         [
             "recipe, four times too long",
             "seed",
+            "samples judged",
             "chosen checkpoint: held-out FID",
             "over the best of its own run",
             "over the best of a run without patience too",

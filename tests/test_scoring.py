@@ -16,6 +16,7 @@ from sparring.metrics.features import wrap
 from sparring.metrics.frechet import frechet_distance
 from sparring.metrics.kernel import KID
 from sparring.metrics.summary import moments
+from sparring.report.meaning import MEANINGS
 from sparring.scoring import METRICS, USUAL, VERDICT, named
 
 
@@ -91,3 +92,11 @@ def test_features_that_are_not_finite_are_refused(images: NDArray[np.uint8]) -> 
 def test_nothing_is_loaded_before_it_is_used() -> None:
     code = "import sparring, sys; assert 'torch' not in sys.modules; sparring.score; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_value_has_a_sentence_for_the_report(images: NDArray[np.uint8]) -> None:
+    given = [name for name in METRICS if name not in ("parzen", "path_length", "per_class")]
+    found = sparring.score(images[:150], images[150:300], given, features="digits8", held_out=images[300:])
+    plain = {name for name in found.values if not name.endswith(("_low", "_high"))}
+    assert len(plain) > 25
+    assert plain - MEANINGS.keys() == set()
