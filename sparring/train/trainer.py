@@ -246,7 +246,8 @@ class Trainer:
                 yield scored
                 if scored.best:
                     yield self.saved("best")
-            if self.seconds - saved > train.save_seconds:
+            # Only right after a report, which would have found what is not finite.
+            if self.seconds - saved > train.save_seconds and self.step % train.report_every == 0:
                 saved = self.seconds
                 yield self.saved("time")
             pace.pause(time.perf_counter() - paused)

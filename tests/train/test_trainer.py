@@ -368,3 +368,28 @@ def test_a_new_budget_goes_on_with_pictures_and_scores(trainer: Make, recipe: Re
     assert kinds.count("Scored") == 2
     assert kinds.count("Sampled") == 1
     assert playing.done
+
+
+def test_what_is_saved_by_time_is_finite(trainer: Make, recipe: Recipe) -> None:
+    """A weight goes bad between two reports: the next report ends the run before a checkpoint could hold it."""
+    playing = trainer(recipe.replace(train=recipe.train.replace(save_seconds=1e-9)))
+    original = playing.take_step
+
+    def step() -> None:
+        original()
+        if playing.step == 12:
+            with torch.no_grad():
+                playing.nets["discriminator"].head.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+
+    playing.take_step = step  # type: ignore[method-assign]
+    saved: list[int] = []
+
+    def listen() -> None:
+        for event in playing.run():
+            if isinstance(event, Saved):
+                saved.append(event.clock.step)
+                assert all(bool(v.isfinite().all()) for v in event.tensors.values())
+
+    with pytest.raises(TrainingError):
+        listen()
+    assert saved == [5, 10]
