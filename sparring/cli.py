@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cuda where there is one, else cpu")
     train.add_argument("--size", metavar="HxW", help="bring all images to one size")
     train.add_argument("--labels", choices=("use", "ignore"), help="whether labels condition the game; default: use")
-    train.add_argument("--hold-out", type=int, metavar="N", help="set N samples aside; default: the test split, if any")
+    train.add_argument("--hold-out", type=int, metavar="N", help="set N samples aside, to choose by and to watch")
     train.add_argument("--features", metavar="NAME|FILE", help="the network that scores are made in; see score --help")
     train.add_argument("--mend", metavar="penalty,steps,rollback", help="what to do about alarms; default: say them")
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="change one field")
@@ -84,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
         "--metrics",
         default="fid,kid,precision_recall,density_coverage,classes",
         metavar="NAME,...",
-        help="of fid fid_inf kid inception_score precision_recall density_coverage classes modes per_class "
-        "nearest_neighbour vendi memorisation parzen path_length; default: %(default)s",
+        help="of fid fid_held_out fid_inf kid inception_score precision_recall density_coverage classes modes "
+        "per_class nearest_neighbour vendi memorisation parzen path_length; default: %(default)s",
     )
     score.add_argument(
         "--features",

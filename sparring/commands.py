@@ -28,6 +28,7 @@ from sparring.data.open import Data, describe, parse_size
 from sparring.display import ProgressLine, count_text, provenance_text, score_table, time_text, value_lines
 from sparring.metrics.features import choose as choose_features
 from sparring.metrics.features import load
+from sparring.metrics.frechet import HeldOutFID
 from sparring.metrics.judge import Judge, Score
 from sparring.metrics.metric import Metric
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
@@ -66,8 +67,9 @@ def train(options: argparse.Namespace) -> int:
     print(_found(source))
     for reason in reasons:
         print(f"  {reason}")
-    judge = _judge(recipe, source, device, options.features)
-    trainer = Trainer(recipe, source, device, judge, recipe.source.load_held_out())
+    held_out = recipe.source.load_held_out()
+    judge = _judge(recipe, source, held_out, device, options.features)
+    trainer = Trainer(recipe, source, device, judge, held_out)
     print(f"  {_sizes(trainer)}")
     return _run(trainer, folder, judge)
 
@@ -89,8 +91,9 @@ def resume(options: argparse.Namespace) -> int:
     recipe = request.recipe
     if options.budget:
         recipe = recipe.replace(train=recipe.train.replace(budget=parse_budget(options.budget)))
-    judge = _judge(recipe, source, device, options.features)
-    trainer = Trainer(recipe, source, device, judge, recipe.source.load_held_out())
+    held_out = recipe.source.load_held_out()
+    judge = _judge(recipe, source, held_out, device, options.features)
+    trainer = Trainer(recipe, source, device, judge, held_out)
     trainer.load(tensors, meta)
     if options.budget:
         trainer.set_budget(recipe.train.budget)
@@ -348,15 +351,22 @@ def _environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _judge(recipe: Recipe, source: Source, device: torch.device, typed: str | None) -> Judge | None:
-    """Who scores a run; `typed` are features that the command line names, the only ones that may execute a file."""
+def _judge(
+    recipe: Recipe, source: Source, held_out: Source | None, device: torch.device, typed: str | None
+) -> Judge | None:
+    """Who scores a run; `typed` are features that the command line names, the only ones that may execute a file.
+
+    Samples that were set aside are what the best checkpoint is chosen by; a test split never is.
+    """
     scoring = recipe.scoring
     if not (scoring.metrics and scoring.times):
         return None
     name = choose_features(source.spec) if scoring.features == "auto" else scoring.features
     network = load(typed or name, source, execute=typed is not None)
     metrics = tuple(metric for metric in scoring.metrics if isinstance(metric, Metric))
-    return Judge(source, metrics=metrics, features=network, device=device)
+    if held_out is None or held_out.report.get("split") != "held out":
+        return Judge(source, metrics=metrics, features=network, device=device)
+    return Judge(source, metrics=(HeldOutFID(), *metrics), features=network, held_out=held_out, device=device)
 
 
 def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:

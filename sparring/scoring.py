@@ -15,7 +15,7 @@ from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.seeds import derive
 from sparring.data.tensors import from_arrays
 from sparring.metrics.features import FeatureNetwork
-from sparring.metrics.frechet import FID
+from sparring.metrics.frechet import FID, HeldOutFID
 from sparring.metrics.inception_score import InceptionScore
 from sparring.metrics.infinity import FIDInfinity
 from sparring.metrics.judge import KEEP, Judge, Score
@@ -36,6 +36,7 @@ from sparring.trained import TrainedGenerator, averaged_weights
 
 METRICS: dict[str, type[Metric]] = {
     "fid": FID,
+    "fid_held_out": HeldOutFID,
     "fid_inf": FIDInfinity,
     "kid": KID,
     "inception_score": InceptionScore,
@@ -151,6 +152,8 @@ def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int =
     """
     recipe, source, held_out = trainer.recipe, trainer.source, trainer.held_out
     metrics = VERDICT if held_out is None else (*VERDICT, "memorisation")
+    if held_out is not None and held_out.report.get("split") == "held out":
+        metrics = ("fid_held_out", *metrics)  # what the best was chosen by comes first
     judge = Judge(source, metrics=named(metrics), features=network, held_out=held_out, device=trainer.device)
     found = []
     for path in dict.fromkeys(find_checkpoint(run, which) for which in ("best", "last")):

@@ -413,3 +413,17 @@ def test_a_bad_file_in_a_folder_is_named_and_the_rest_judged(
     text = capsys.readouterr().out
     assert "fine: 59 samples against 60 of real" in text
     assert "files of fine left out: 1, the first bad.png: not an image" in text
+
+
+def test_samples_set_aside_choose_the_checkpoint(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(["train", "digits", "--hold-out", "300", "--out", str(out), *QUICK]) == 0
+    rows = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert json.loads((out / "data.json").read_text())["count"] == 1200
+    assert [row["best"] for row in rows] == [True, rows[1]["fid_held_out"] < rows[0]["fid_held_out"]]
+    assert rows[0]["provenance"]["held_out"] | {"sha256": ""} == {
+        "name": "digits",
+        "split": "held out",
+        "count": 300,
+        "sha256": "",
+    }

@@ -21,8 +21,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from sparring.metrics.interval import from_error
-from sparring.metrics.metric import Better, Measured, Metric, Setting
+from sparring.core.errors import RequestError
+from sparring.metrics.interval import Interval, from_error
+from sparring.metrics.metric import Better, Measured, Metric, Needs, Setting
 from sparring.metrics.summary import moments, moments_of
 
 
@@ -45,10 +46,8 @@ class FID(Metric):
     better: ClassVar[dict[str, Better]] = {"fid": "lower"}
 
     def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
-        samples, reference = gaussian(*moments_of(fake.summary)), gaussian(*moments_of(real.summary))
-        error = influence(fake.features, samples, reference).std().item() / fake.summary.num**0.5
-        found = from_error(distance(samples, reference), error)
-        values = found._replace(low=max(0.0, found.low)).named("fid")
+        reference = gaussian(*moments_of(real.summary))
+        values = _with_interval(fake, reference).named("fid")
         kept = real.features[: fake.summary.num]
         if len(kept) < real.summary.num:
             values["fid_real"] = distance(gaussian(*moments(kept)), reference)
@@ -59,6 +58,30 @@ class FID(Metric):
         if num <= dim:
             floor = "; compare it with fid_real" if "fid_real" in values else ""
             yield f"{num} samples for {dim} features: the covariance is singular and fid far too high{floor}"
+
+
+class HeldOutFID(Metric):
+    """`fid_held_out`, the Fréchet distance to real samples that were set aside and not trained on, with its interval.
+
+    It rises when a generator draws nearer to its training set than to what that was drawn from, which the distance to
+    the training set itself cannot show. Fewer real samples make it larger: compare it with none but its like.
+    """
+
+    better: ClassVar[dict[str, Better]] = {"fid_held_out": "lower"}
+    needs: ClassVar[frozenset[Needs]] = frozenset({"held_out"})
+
+    def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
+        if setting.held_out is None:
+            raise RequestError("fid_held_out compares with real samples that were set aside: name them as held out")
+        return _with_interval(fake, gaussian(*moments_of(setting.held_out.summary))).named("fid_held_out")
+
+
+def _with_interval(fake: Measured, reference: Gaussian) -> Interval:
+    """The distance of a set of samples, with the interval that `FID` describes."""
+    samples = gaussian(*moments_of(fake.summary))
+    error = influence(fake.features, samples, reference).std().item() / fake.summary.num**0.5
+    found = from_error(distance(samples, reference), error)
+    return found._replace(low=max(0.0, found.low))
 
 
 class Gaussian(NamedTuple):

@@ -20,6 +20,7 @@ MEANINGS = {
         "fid_real",
     ),
     "fid_real": Meaning("The same distance for real data themselves: as low as so many samples can come."),
+    "fid_held_out": Meaning("The same distance to real data that were set aside and not trained on.", "lower"),
     "fid_inf": Meaning("The Fréchet distance, extended to infinitely many samples.", "lower"),
     "fid_class_mean": Meaning("The Fréchet distance within each class, averaged over the classes.", "lower"),
     "fid_class_worst": Meaning("The Fréchet distance within the class that is met worst.", "lower"),

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.metrics.frechet import FID, frechet_distance, gaussian, influence
+from sparring.core.errors import RequestError
+from sparring.metrics.frechet import FID, HeldOutFID, frechet_distance, gaussian, influence
 from sparring.metrics.metric import Measured, Setting
 from sparring.metrics.summary import Summary, moments, summarise
 
@@ -173,3 +174,13 @@ def test_few_samples_are_said_to_be_few() -> None:
     assert [*FID().notes(few, real, setting(8), {"fid_real": 1.0})] == [f"{said}; compare it with fid_real"]
     assert [*FID().notes(enough, real, setting(8), {})] == []
     assert FID().measure(few, real, setting(8))["fid_high"] > 0
+
+
+def test_the_distance_to_what_was_set_aside() -> None:
+    x, trained, aside = draw(0, 300, 4), draw(1, 900, 4), draw(2, 200, 4) + 0.5
+    found = HeldOutFID().measure(measured(x), measured(trained), setting(4)._replace(held_out=measured(aside)))
+    plain = FID().measure(measured(x), measured(aside), setting(4))
+    assert found["fid_held_out"] == pytest.approx(frechet_distance(*moments(x), *moments(aside)))
+    assert (found["fid_held_out_low"], found["fid_held_out_high"]) == (plain["fid_low"], plain["fid_high"])
+    with pytest.raises(RequestError, match="name them as held out"):
+        HeldOutFID().measure(measured(x), measured(trained), setting(4))
