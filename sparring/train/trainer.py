@@ -495,6 +495,8 @@ class Trainer:
         budget, images = self.recipe.train.budget, self.clock.images
         if budget.unit != "seconds" or self.seconds < _SECONDS_UNTIL_PLAN * budget.amount:
             return
+        if self.done:  # a little early: with the learning rate at its end there is nothing to go on for
+            return
         pace = images / (self.seconds - self.scores.seconds)
         left = budget.amount - self.seconds - self.scores.to_come(self.recipe.scoring)
         total = images + max(1, round(left * pace))

@@ -393,3 +393,13 @@ def test_what_is_saved_by_time_is_finite(trainer: Make, recipe: Recipe) -> None:
     with pytest.raises(TrainingError):
         listen()
     assert saved == [5, 10]
+
+
+def test_a_run_that_is_done_a_little_early_is_done(trainer: Make, recipe: Recipe) -> None:
+    """The plan's last step is a report's step too, and seconds are left: the plan is not drawn out at rate 0."""
+    playing = trainer(recipe.replace(train=recipe.train.replace(budget=Budget(amount=1000.0))))
+    playing.step, playing.seconds = 20, 500.0
+    playing.plan.bend(80, 0.5, 160)
+    assert playing.done
+    playing._replan()
+    assert playing.plan.total == 160
