@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from sparring.core.protocols import SourceSpec
+from sparring.core.protocols import Batch, SourceSpec
 from sparring.data.tensors import Resident, from_arrays
 from sparring.games.adversarial import Adversarial
 from sparring.games.penalties import R1
@@ -64,3 +65,21 @@ def trainer(recipe: Recipe, source: Resident) -> Callable[..., Trainer]:
         return Trainer(changed or recipe, source, CPU, **more)
 
     return make
+
+
+@pytest.fixture
+def positions_asked() -> Callable[[Trainer], list[list[int]]]:
+    """Of a trainer: the positions that it asks its source for from now on, a list for each time."""
+
+    def listen(playing: Trainer) -> list[list[int]]:
+        asked: list[list[int]] = []
+        original = playing.source.take
+
+        def take(index: Tensor) -> Batch:
+            asked.append(index.tolist())
+            return original(index)
+
+        playing.source.take = take  # type: ignore[method-assign]
+        return asked
+
+    return listen

@@ -38,6 +38,7 @@ from sparring.train.signals import look
 from sparring.train.trainer import Alarmed, Event, Mended, Saved, Stepped, Trainer
 
 Make = Callable[..., Trainer]
+Asked = Callable[[Trainer], list[list[int]]]
 CPU = torch.device("cpu")
 
 # ---- signals
@@ -334,17 +335,12 @@ def test_looking_leaves_training_bitwise_the_same(trainer: Make, recipe: Recipe,
         assert set(seen) - set(unseen) - {"overfit"} == set(WELL)
 
 
-def test_what_is_looked_at_are_the_samples_that_come_next(trainer: Make, recipe: Recipe, source: Resident) -> None:
+def test_what_is_looked_at_are_the_samples_that_come_next(
+    trainer: Make, recipe: Recipe, positions_asked: Asked
+) -> None:
     """The discriminator has not just seen them: it last did an epoch ago, or never."""
     playing = trainer(with_health(recipe))
-    asked: list[list[int]] = []
-    original = playing.source.take
-
-    def take(index: Tensor) -> Batch:
-        asked.append(index.tolist())
-        return original(index)
-
-    playing.source.take = take  # type: ignore[method-assign]
+    asked = positions_asked(playing)
     playing.take_step()
     playing.look()
     playing.take_step()

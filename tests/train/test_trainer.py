@@ -26,6 +26,7 @@ from sparring.train.stopping import Patience
 from sparring.train.trainer import Event, Sampled, Saved, Scored, Stepped, Trainer
 
 Make = Callable[..., Trainer]
+Asked = Callable[[Trainer], list[list[int]]]
 
 
 class FakeScore(NamedTuple):
@@ -216,16 +217,9 @@ def test_the_discriminator_is_frozen_in_the_generator_s_turn(trainer: Make, reci
     assert [k for k in after if k.startswith("generator") and not torch.equal(after[k], own[k])] != []
 
 
-def test_k_fresh_batches_for_each_move_of_the_generator(trainer: Make, recipe: Recipe) -> None:
+def test_k_fresh_batches_for_each_move_of_the_generator(trainer: Make, recipe: Recipe, positions_asked: Asked) -> None:
     playing = trainer(recipe.replace(game=Adversarial(d_steps=3)))
-    asked: list[list[int]] = []
-    original = playing.source.take
-
-    def take(index: Tensor) -> Batch:
-        asked.append(index.tolist())
-        return original(index)
-
-    playing.source.take = take  # type: ignore[method-assign]
+    asked = positions_asked(playing)
     before = playing.nets["generator"].dense.weight.clone()  # type: ignore[union-attr, operator]
     moves = []
     for _ in range(6):
