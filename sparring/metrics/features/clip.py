@@ -10,10 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparring.metrics.features.network import FeatureNetwork, in_parts
-from sparring.metrics.features.pixels import resize_tensorflow1, to_rgb
 from sparring.metrics.features.published import Published, read_published
-from sparring.metrics.features.transformer import Transformer
+from sparring.metrics.features.transformer import Transformer, TransformerFeatures
 
 _AT = "https://huggingface.co/openai/clip-vit"
 WEIGHTS = {
@@ -32,38 +30,21 @@ WEIGHTS = {
 }
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
-_AT_ONCE = 32
 
 
-class Clip(FeatureNetwork):
+class Clip(TransformerFeatures):
     """Grey or RGB images of any size to CLIP's image embedding, before it is brought to length 1."""
-
-    num_classes = 0
 
     def __init__(self, name: str, tensors: dict[str, Tensor], sha256: str) -> None:
         """With the weights of a `CLIPModel` of Hugging Face's transformers, by their names there."""
-        super().__init__()
-        self.name, self.sha256 = name, sha256
-        renamed = _renamed(tensors)
+        net = Transformer(_renamed(tensors), lambda x: x * torch.sigmoid(1.702 * x), eps=1e-5)
+        super().__init__(name, sha256, net, _MEAN, _STD)
         self.projection: Tensor
         self.register_buffer("projection", tensors["visual_projection.weight"].float())
-        self.net = Transformer(renamed, lambda x: x * torch.sigmoid(1.702 * x), eps=1e-5)
         self.dim = len(self.projection)
-        self.size = round((len(renamed["positions"]) - 1) ** 0.5) * renamed["patch.weight"].shape[-1]
-        self.resize = f"bilinear {self.size}×{self.size}, TensorFlow 1"
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", 255 * torch.tensor(_MEAN).view(3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(_STD).view(3, 1, 1))
-
-    @torch.inference_mode()
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, 1 or 3, H, W] in [-1, 1] to features float32 [B, dim]."""
-        return in_parts(self._features, to_rgb(x.to(self.mean.device), self.name), _AT_ONCE)
 
     def _features(self, pixels: Tensor) -> Tensor:
-        token: Tensor = self.net((resize_tensorflow1(pixels, self.size) - self.mean) / self.std)
-        return token @ self.projection.T
+        return super()._features(pixels) @ self.projection.T
 
 
 def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,10 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparring.metrics.features.network import FeatureNetwork, in_parts
-from sparring.metrics.features.pixels import resize_tensorflow1, to_rgb
 from sparring.metrics.features.published import Published, read_published
-from sparring.metrics.features.transformer import Transformer
+from sparring.metrics.features.transformer import Transformer, TransformerFeatures
 
 _AT = "https://dl.fbaipublicfiles.com/dinov2"
 WEIGHTS = {
@@ -40,34 +38,14 @@ WEIGHTS = {
 _SIZE = 224
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-_AT_ONCE = 32
 
 
-class Dinov2(FeatureNetwork):
+class Dinov2(TransformerFeatures):
     """Grey or RGB images of any size to the normed class token of the last block."""
-
-    num_classes = 0
-    resize = f"bilinear {_SIZE}×{_SIZE}, TensorFlow 1"
 
     def __init__(self, name: str, tensors: dict[str, Tensor], sha256: str) -> None:
         """With the weights of the authors' files, by their names there."""
-        super().__init__()
-        self.name, self.sha256 = name, sha256
-        self.net = Transformer(_renamed(tensors), F.gelu, eps=1e-6)
-        self.dim = self.net.width
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", 255 * torch.tensor(_MEAN).view(3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(_STD).view(3, 1, 1))
-
-    @torch.inference_mode()
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, 1 or 3, H, W] in [-1, 1] to features float32 [B, dim]."""
-        return in_parts(self._features, to_rgb(x.to(self.mean.device), self.name), _AT_ONCE)
-
-    def _features(self, pixels: Tensor) -> Tensor:
-        found: Tensor = self.net((resize_tensorflow1(pixels, _SIZE) - self.mean) / self.std)
-        return found
+        super().__init__(name, sha256, Transformer(_renamed(tensors), F.gelu, eps=1e-6), _MEAN, _STD)
 
 
 def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
