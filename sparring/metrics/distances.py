@@ -29,8 +29,8 @@ class Neighbours(NamedTuple):
 
     distances: Tensor
     """float64 [N, k]."""
-    indices: Tensor
-    """int64 [N, k]."""
+    positions: Tensor
+    """In the set they were looked for in: int64 [N, k]."""
 
 
 def nearest(x: Tensor, y: Tensor, k: int = 1) -> Neighbours:

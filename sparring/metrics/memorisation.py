@@ -167,7 +167,7 @@ def _beside(x: Tensor, train: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
     """Whether each sample is authentic, and its distance in units of its nearest training sample's spacing: bool and
     float64 [N]."""
     found = nearest(x, train)
-    distance, unit = found.distances[:, 0], spacing[found.indices[:, 0]]
+    distance, unit = found.distances[:, 0], spacing[found.positions[:, 0]]
     return distance > unit, distance / unit
 
 

@@ -53,7 +53,7 @@ def nearest_neighbour_accuracy(fake: Tensor, real: Tensor, num: int, *, seed: in
     drawn = [x[torch.randperm(len(x), generator=generator)[:num]] for x in (fake, real)]
     mixed = torch.randperm(2 * num, generator=generator)
     is_fake = mixed < num
-    neighbour = nearest_others(torch.cat(drawn)[mixed], 1).indices[:, 0]
+    neighbour = nearest_others(torch.cat(drawn)[mixed], 1).positions[:, 0]
     right = is_fake == is_fake[neighbour]
     accuracy = right.double().mean().item()
     mutual = (neighbour[neighbour] == torch.arange(2 * num)).double().mean().item()

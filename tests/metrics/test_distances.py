@@ -24,7 +24,7 @@ def test_the_k_nearest_as_a_tree_finds_them(N: int, M: int, d: int, k: int) -> N
     found = nearest(x, y, k)
     assert found.distances.dtype == torch.float64
     assert torch.allclose(found.distances, torch.from_numpy(expected), rtol=1e-14, atol=0)
-    assert torch.equal(found.indices, torch.from_numpy(index))
+    assert torch.equal(found.positions, torch.from_numpy(index))
 
 
 def test_a_sample_is_not_its_own_neighbour_but_its_copy_is() -> None:
@@ -33,9 +33,9 @@ def test_a_sample_is_not_its_own_neighbour_but_its_copy_is() -> None:
     found = nearest_others(x, 4)
     between = by_differences(x, x) + torch.diag(torch.full((500,), torch.inf))
     assert torch.allclose(found.distances, between.topk(4, largest=False).values, rtol=1e-14, atol=0)
-    assert torch.allclose(found.distances, between.gather(1, found.indices), rtol=1e-14, atol=0)
+    assert torch.allclose(found.distances, between.gather(1, found.positions), rtol=1e-14, atol=0)
     assert found.distances[7, 0] == found.distances[411, 0] == 0
-    assert (found.indices[7, 0], found.indices[411, 0]) == (411, 7)
+    assert (found.positions[7, 0], found.positions[411, 0]) == (411, 7)
 
 
 def test_copies_and_near_copies_far_from_the_origin() -> None:
@@ -43,7 +43,7 @@ def test_copies_and_near_copies_far_from_the_origin() -> None:
     y = torch.arange(400.0)[:, None] * 0.25 + 1e6 + torch.zeros(400, 8)
     found = nearest(y[::7] + torch.tensor([1e-3] + [0.0] * 7).double(), y, 3)
     step = 0.25 * 8**0.5
-    assert torch.equal(found.indices[:, 0], torch.arange(0, 400, 7))
+    assert torch.equal(found.positions[:, 0], torch.arange(0, 400, 7))
     assert torch.allclose(found.distances[:, 0], torch.tensor(1e-3).double(), rtol=1e-6)
     assert torch.allclose(found.distances[1:-1, 1:], torch.tensor(step).double(), rtol=1e-3)
     assert torch.equal(nearest(y, y).distances, torch.zeros(400, 1, dtype=torch.float64))
@@ -57,7 +57,7 @@ def test_more_copies_than_candidates() -> None:
     found = nearest(x, y, 2)
     expected, index = by_differences(x, y).topk(2, largest=False)
     assert torch.allclose(found.distances, expected, rtol=1e-14, atol=0)
-    assert found.indices[0, 0] == index[0, 0]
+    assert found.positions[0, 0] == index[0, 0]
     others = nearest_others(torch.cat([x, y]), 2)
     assert torch.allclose(others.distances[0], expected[0], rtol=1e-14, atol=0)
     assert torch.equal(nearest_others(torch.ones(50, 4), 3).distances, torch.zeros(50, 3, dtype=torch.float64))
@@ -76,7 +76,7 @@ def test_order_that_the_product_cannot_see() -> None:
         missed += int(index[0, 0]) not in product[1][0] and product[0][0, 1] < product[0][0, -1]
         found = nearest(x, y, 2)
         assert torch.allclose(found.distances, expected, rtol=1e-14, atol=0)
-        assert torch.equal(found.indices, index)
+        assert torch.equal(found.positions, index)
     assert missed > 5
 
 

@@ -56,5 +56,5 @@ def test_too_few_of_either_are_refused(held: Callable, n: int, k: int) -> None:
 
 
 def test_samples_that_are_not_finite_are_refused(held: Callable) -> None:
-    with pytest.raises(RequestError, match="of samples are not finite"):
+    with pytest.raises(RequestError, match="1 of 1 samples have features that are not finite"):
         nearest_in(Values(), held(torch.zeros(5, 2)), torch.full((1, 2), torch.nan), 1)
