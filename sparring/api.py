@@ -143,18 +143,8 @@ class GAN:
         columns [D, n]. (Noise [dim, dim] is taken as rows.) A conditional generator without y takes classes in turn.
         """
         trainer = self._trained()
-        z = torch.as_tensor(np.asarray(noise, dtype=np.float32))
-        dim, data = self.prior.dim, trainer.source.spec
-        columns = z.ndim == 2 and z.shape[1] != dim and z.shape[0] == dim
-        rows = z.T if columns else z
-        if rows.ndim != 2 or rows.shape[1] != dim:
-            raise RequestError(f"noise: expected shape [n, {dim}], or [{dim}, n] for columns, found {list(z.shape)}")
-        labels = self._labels(y, len(rows))
-        device = trainer.device
-        x = trainer.sample(rows.contiguous().to(device), None if labels is None else labels.to(device))
-        if data.is_image:
-            return np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
-        return np.ascontiguousarray((x.T if columns else x).numpy())
+        z, columns = _from_layout("noise", noise, (self.prior.dim,))
+        return _to_layout(trainer.sample(z.to(trainer.device), self._labels(y, len(z))), columns)
 
     def advice(self, samples: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> NDArray[np.float32]:
         """How each value of some samples should change to look more real to the discriminator: ∂D/∂x of its logit.
@@ -163,29 +153,15 @@ class GAN:
         [n, H, W, C]; the advice has the same layout. Samples of classes are asked about in turn where y is left out.
         """
         trainer = self._trained()
-        given = torch.as_tensor(np.asarray(samples, dtype=np.float32))
-        data = trainer.source.spec
-        shape = (*data.shape[1:], data.shape[0]) if data.is_image else data.shape
-        columns = len(shape) == 1 and given.ndim == 2 and given.shape[1] != shape[0] and given.shape[0] == shape[0]
-        x = given.T if columns else given
-        if x.shape[1:] != shape or len(x) == 0:
-            raise RequestError(
-                f"samples: expected shape {['n', *shape]} as generate gives them, found {list(given.shape)}"
-            )
-        if data.is_image:
-            x = x.permute(0, 3, 1, 2)
+        x, columns = _from_layout("samples", samples, trainer.source.spec.shape)
         labels = self._labels(y, len(x))
-        device = trainer.device
         with trainer.arithmetic:
-            found = teaching.advice(
-                trainer.nets["discriminator"], x.to(device), None if labels is None else labels.to(device)
-            ).cpu()
-        if data.is_image:
-            return np.ascontiguousarray(found.permute(0, 2, 3, 1).numpy())
-        return np.ascontiguousarray((found.T if columns else found).numpy())
+            found = teaching.advice(trainer.nets["discriminator"], x.to(trainer.device), labels)
+        return _to_layout(found.cpu(), columns)
 
     def _labels(self, y: ArrayLike | Tensor | None, count: int) -> Tensor | None:
-        classes = self._trained().source.spec.num_classes
+        trainer = self._trained()
+        classes = trainer.source.spec.num_classes
         if not classes:
             if y is not None:
                 raise RequestError("y: this GAN was trained without labels; leave them out")
@@ -197,7 +173,7 @@ class GAN:
             or not bool(((labels >= 0) & (labels < classes)).all())
         ):
             raise RequestError(f"y: expected {count} labels from 0 to {classes - 1}, found {labels.tolist()}")
-        return labels.long()
+        return labels.long().to(trainer.device)
 
     def curves(self, path: str | Path) -> None:
         """Draws the losses over images seen as a PNG."""
@@ -266,6 +242,35 @@ class GAN:
         if self.trainer is None:
             raise RequestError("this GAN has not been trained yet: call train first")
         return self.trainer
+
+
+def _from_layout(name: str, given: ArrayLike | Tensor, shape: tuple[int, ...]) -> tuple[Tensor, bool]:
+    """What was given, as float32 [n, *shape], n >= 1, and whether it lay in columns.
+
+    Shape [D] may be given as rows [n, D] or columns [D, n], where [D, D] are rows; shape [C, H, W] as [n, H, W, C].
+    """
+    x = torch.as_tensor(np.asarray(given, dtype=np.float32))
+    found = list(x.shape)
+    if len(shape) == 3:
+        channels, height, width = shape
+        expected, columns = f"[n, {height}, {width}, {channels}]", False
+        x = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+    else:
+        (dim,) = shape
+        expected, columns = f"[n, {dim}], or [{dim}, n] for columns", x.ndim == 2 and found[0] == dim != found[1]
+        x = x.T.contiguous() if columns else x
+    if x.shape[1:] != shape or len(x) == 0:
+        raise RequestError(f"{name}: expected shape {expected}, found {found}")
+    return x, columns
+
+
+def _to_layout(x: Tensor, columns: bool) -> NDArray[np.float32]:
+    """x [n, *shape] on the CPU as it is handed over: images [n, H, W, C], others in rows or columns."""
+    if x.ndim == 4:
+        x = x.permute(0, 2, 3, 1)
+    elif columns:
+        x = x.T
+    return np.ascontiguousarray(x.numpy())
 
 
 def _optimizers(optimizer: str | Optimizers, lr: float, decay_rate: float) -> Optimizers:

@@ -66,8 +66,8 @@ def test_noise_as_rows_and_as_columns_is_the_same_noise(train_X: NDArray[np.floa
     assert columns.shape == (784, 7)
     np.testing.assert_array_equal(rows, columns.T)
     assert np.std(rows, axis=0).max() > 0  # other noise, other image
-    for wrong in (np.zeros((7, 99)), np.zeros(100), np.zeros((1, 2, 100))):
-        with pytest.raises(RequestError, match="noise: expected shape"):
+    for wrong in (np.zeros((7, 99)), np.zeros(100), np.zeros((1, 2, 100)), np.zeros((0, 100)), np.zeros((100, 0))):
+        with pytest.raises(RequestError, match=r"noise: expected shape \[n, 100\], or \[100, n\] for columns, found"):
             gan.generate(wrong)
 
 
@@ -94,7 +94,7 @@ def test_advice_comes_in_the_layout_of_the_samples(train_X: NDArray[np.float32],
     with Image.open(tmp_path / "advice.png") as picture:
         assert picture.width > 500
     for wrong in (rows[:, :-1], rows[:0], rows[0]):
-        with pytest.raises(RequestError, match=r"samples: expected shape \['n', 784\]"):
+        with pytest.raises(RequestError, match=r"samples: expected shape \[n, 784\], or \[784, n\] for columns, found"):
             gan.advice(wrong)
     with pytest.raises(RequestError, match="call train first"):
         GAN(generator, critic).advice(rows)
@@ -117,6 +117,9 @@ def test_advice_for_images_hears_their_labels() -> None:
     samples = gan.generate(np.zeros((4, 8)))
     np.testing.assert_allclose(gan.advice(samples, [2, 0, 1, 1]), slopes[[2, 0, 1, 1]], rtol=0.01)
     np.testing.assert_allclose(gan.advice(samples), slopes[[0, 1, 2, 0]], rtol=0.01)
+    for wrong in (samples.transpose(0, 3, 1, 2), samples[0], samples[:0]):
+        with pytest.raises(RequestError, match=r"samples: expected shape \[n, 6, 4, 3\], found"):
+            gan.advice(wrong)
 
 
 def test_any_module_plays_and_labels_condition() -> None:
