@@ -6,9 +6,9 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
-from sparring.metrics.provenance import differences
+from sparring.metrics.provenance import differences, provenance_text
 from sparring.train.schedule import Plan
 from sparring.train.trainer import Alarmed, Event, Mended, Score, Scored, Stepped
 
@@ -104,8 +104,7 @@ def score_table(scores: Sequence[tuple[str, Score]]) -> str:
     them differ in kind is said before any number invites to compare them."""
     lines = []
     for name, score in scores:
-        where = score.provenance
-        lines.append(f"{name}: {provenance_text(where)}")
+        lines.append(f"{name}: {provenance_text(score.provenance)}")
         lines += [f"  {line}" for line in value_lines(score.values)]
         lines += [f"  note: {note}" for note in score.notes]
     first = scores[0]
@@ -114,15 +113,6 @@ def score_table(scores: Sequence[tuple[str, Score]]) -> str:
         if found:
             lines.append(f"not to be compared, {first[0]} / {name}: {'; '.join(found)}")
     return "\n".join(lines)
-
-
-def provenance_text(where: Mapping[str, Any]) -> str:
-    """What a score was made of, in one line."""
-    reference = where["reference"]
-    return (
-        f"{where['num_samples']} samples against {reference['count']} of {reference['name']} ({reference['split']}), "
-        f"{where['features']} features"
-    )
 
 
 def value_lines(values: Mapping[str, float]) -> list[str]:

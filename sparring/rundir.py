@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,21 +24,21 @@ from sparring.core.protocols import DataSpec, NetworkSpec, Source
 from sparring.core.spec import from_json, to_json
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.neighbours import nearest_in
-from sparring.metrics.provenance import comparable, differences
+from sparring.metrics.provenance import provenance_text
 from sparring.pictures.advice import advice_picture
-from sparring.pictures.axes import shares_axis
-from sparring.pictures.curves import Panel, Series, curves
+from sparring.pictures.curves import curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.pictures.nearest import nearest
+from sparring.report.lenient import read_log
 from sparring.report.page import write_report
+from sparring.report.panels import picture_panels
 from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
 from sparring.train.recipe import Recipe
 from sparring.train.trainer import GRID_COLUMNS, Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped
 from sparring.trained import averaged_weights
 
 FORMAT = 1
-BLUE, ORANGE, GREEN, PURPLE = "#1f77b4", "#e6862d", "#2a9d66", "#8a5fbf"
 
 
 class Request(NamedTuple):
@@ -130,8 +129,8 @@ class RunFolder:
         """Draws `curves.png` and `progress.gif` from what the folder holds and puts it all on one page, `report.html`;
         returns what was made."""
         drawn = []
-        rows, scores = read_rows(self.path / "log.jsonl"), read_rows(self.path / "scores.jsonl")
-        panels = _panels(rows, scores)
+        log, scores = (read_log(self.path / name, []) for name in ("log.jsonl", "scores.jsonl"))
+        panels = picture_panels(log, scores)
         if panels:
             curves(self.path / "curves.png", panels, info=self._info())
             drawn.append(self.path / "curves.png")
@@ -174,9 +173,8 @@ class RunFolder:
         return folder
 
     def write_verdict(self, verdict: dict[str, Any]) -> None:
-        """Writes `verdict.json`, what came of the run, and the page that says it."""
+        """Writes `verdict.json`, what came of the run; `draw` puts it on the page."""
         write_json(self.path / "verdict.json", verdict)
-        write_report(self.path)
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         line = json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
@@ -304,85 +302,6 @@ def _images_of(line: bytes) -> float:
         return float("inf")
 
 
-def _panels(rows: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[Panel]:
-    def series(name: str, key: str, color: str, source: list[dict[str, Any]]) -> Series:
-        kept = [row for row in source if key in row]
-        return Series(name, [row["images"] for row in kept], [row[key] for row in kept], color)
-
-    panels = []
-    if rows:
-        losses = (series("discriminator", "loss_d", BLUE, rows), series("generator", "loss_g", ORANGE, rows))
-        verdicts = (series("D(real)", "d_real", BLUE, rows), series("D(fake)", "d_fake", ORANGE, rows))
-        panels += [Panel("losses (not a measure of quality)", losses), Panel("what D believes", verdicts)]
-    return panels + _score_panels(scores)
-
-
-def _score_panels(scores: list[dict[str, Any]]) -> list[Panel]:
-    """A panel for each score, and for each kind of provenance that it has: what does not compare shares no axis.
-
-    Values of single classes are a table, not curves, and are left out.
-    """
-    kinds: list[list[dict[str, Any]]] = []
-    for row in scores:
-        kind = next((k for k in kinds if comparable(k[0]["provenance"], row["provenance"])), None)
-        if kind is None:
-            kinds.append([row])
-        else:
-            kind.append(row)
-    best = next((row["images"] for row in reversed(scores) if row["best"]), None)
-    panels = []
-    for name in dict.fromkeys(key for row in scores for key in row if _is_score(key, row)):
-        above: dict[str, Any] | None = None
-        for kind in kinds:
-            held = [row for row in kind if name in row]
-            if not held:
-                continue
-            where = held[0]["provenance"]
-            note = (
-                ""
-                if above is None
-                else f"does not compare with the panel above: {'; '.join(differences(above, where))}"
-            )
-            above = where
-            marked = best if any(row["images"] == best for row in held) else None
-            title = f"{name}: {_against(where)}"
-            panels.append(Panel(title, _score_series(name, held), log=name == "fid", best=marked, note=note))
-    return panels
-
-
-def _is_score(key: str, row: dict[str, Any]) -> bool:
-    """Whether a key of a row of `scores.jsonl` names a score, and not a clock, an end of its interval or its floor."""
-    if key in ("images", "step", "epoch") or isinstance(row[key], bool) or not isinstance(row[key], int | float):
-        return False
-    base = key.removesuffix("_low").removesuffix("_high").removesuffix("_real")
-    return (base == key or base not in row) and "_class_" not in key
-
-
-def _score_series(name: str, rows: list[dict[str, Any]]) -> tuple[Series, ...]:
-    """A score with its interval; and what as many real samples get, where that may share its axis."""
-    images = [row["images"] for row in rows]
-    values = [row[name] for row in rows]
-    low, high = ([row.get(f"{name}{end}", math.nan) for row in rows] for end in ("_low", "_high"))
-    score = Series(name, images, values, GREEN if name == "fid" else PURPLE, low, high)
-    real = [row.get(f"{name}_real", math.nan) for row in rows]
-    floor = [value if shares_axis(value, values) else math.nan for value in real]
-    if all(map(math.isnan, floor)):
-        return (score,)
-    return score, Series(f"{name}_real: as many real samples", images, floor, BLUE, thin=True)
-
-
-def _against(where: dict[str, Any]) -> str:
-    """What a panel of scores is called by: of how many samples, against what, in which features."""
-    reference = where.get("reference") or {}
-    number = where.get("num_samples")
-    parts = [
-        "" if number is None else f"{number:,} samples",
-        f"against {reference.get('name', 'unknown data')}",
-        f"({reference['split']})" if reference.get("split", "all") != "all" else "",
-    ]
-    return f"{' '.join(filter(None, parts))}, {where.get('features', 'unknown')} features"
-
-
 def _card(config: dict[str, Any]) -> str:
     data, scores = config["data"], config["scores"]
     lines = [
@@ -392,12 +311,10 @@ def _card(config: dict[str, Any]) -> str:
         f"Samples have the shape {data['shape']} in [-1, 1], with {data['num_classes'] or 'no'} classes.",
     ]
     if scores:
-        where = scores["provenance"]
         shown = {k: v for k, v in scores.items() if isinstance(v, float) and k != "epoch"}
         lines += [
             "",
-            f"Scores of {where['num_samples']} samples against {where['reference']['count']} of "
-            f"{where['reference']['name']} ({where['reference']['split']}), in {where['features']} features:",
+            f"Scores of {provenance_text(scores['provenance'])}:",
             "",
             *(f"- {name}: {value:.4g}" for name, value in shown.items()),
         ]

@@ -1,4 +1,4 @@
-"""When two scores may be compared: their provenance, side by side.
+"""What a score was made of, and when two scores may be compared: their provenance, side by side.
 
 A distance means something only beside its features, its reference, and the number of samples, on which a Fréchet
 distance depends (Chong and Forsyth 2020, arXiv:1911.07023); the rest moves it less, but moves it (Parmar, Zhang and
@@ -43,6 +43,21 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> tuple[str, ...]:
 def comparable(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Whether two scores may share an axis and a ranking: nothing differs that is more than a remark."""
     return all(text.startswith(_REMARK) for text in differences(a, b))
+
+
+def provenance_text(where: dict[str, Any]) -> str:
+    """What a score was made of, in one line; what an older row does not say is unknown.
+
+    >>> mnist = {"name": "mnist", "split": "train", "count": 60000}
+    >>> provenance_text({"num_samples": 5000, "reference": mnist, "features": "digits28"})
+    '5000 samples against 60000 of mnist (train), digits28 features'
+    """
+    reference = where.get("reference") or {}
+    number, count, name = where.get("num_samples"), reference.get("count"), reference.get("name", f"{_UNKNOWN} data")
+    split = f" ({reference['split']})" if "split" in reference else ""
+    samples = f"{_UNKNOWN if number is None else number} samples"
+    against = f"{'' if count is None else f'{count} of '}{name}{split}"
+    return f"{samples} against {against}, {where.get('features', _UNKNOWN)} features"
 
 
 def _plain(name: str, key: str, a: dict[str, Any], b: dict[str, Any]) -> str:

@@ -19,10 +19,11 @@ from markupsafe import Markup
 
 from sparring.core.files import write_atomically
 from sparring.report.asked import commands, data_facts, environment_facts, recipe_facts, refusal
-from sparring.report.charts import MOST_GROUPS, apart, by_provenance, log_charts, score_charts
+from sparring.report.charts import MOST_GROUPS, log_charts, score_charts
 from sparring.report.course import MOST_ALARMS, alarms, files, last_checkpoint, speed
 from sparring.report.lenient import as_dict, as_list, as_number, as_texts, at, read_log, read_object, short
 from sparring.report.meaning import meaning
+from sparring.report.panels import apart, by_provenance
 from sparring.report.pictures import by_images, history, last_advice, nearest_samples, pair
 from sparring.report.scores import MOST_CLASSES, class_table, judgement, score_table
 from sparring.report.words import count, duration, number

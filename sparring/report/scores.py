@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sparring.metrics.provenance import comparable
 from sparring.report.lenient import Row, as_dict, as_number, as_texts, short, sound_provenance, sound_values
-from sparring.report.words import as_sentence, count, number, provenance_text
+from sparring.report.words import as_sentence, count, how_made, number
 
 MOST_SCORES, MOST_ROWS, MOST_CLASSES = 32, 100, 300
 """What is shown of long tables: columns, rows of scorings, and rows of classes."""
@@ -85,7 +85,7 @@ def judgement(verdict: dict[str, Any], scores: list[Row]) -> dict[str, Any] | No
         "sentence": headline + ".",
         "values": whole,
         "classes": classes,
-        "provenance": provenance_text(provenance),
+        "provenance": how_made(provenance),
         "notes": notes,
         "last": whole_last,
         "last_images": as_number(last.get("images")) if last else None,

@@ -46,7 +46,7 @@ def as_sentence(text: str, *, capital: bool = True) -> str:
     return first + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
-def provenance_text(found: dict[str, Any]) -> str:
+def how_made(found: dict[str, Any]) -> str:
     """How scores came about, in sentences."""
     if not found:
         return "How these scores came about is not known."

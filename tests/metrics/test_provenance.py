@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sparring.metrics.provenance import comparable, differences
+from sparring.metrics.provenance import comparable, differences, provenance_text
 
 SCORE: dict[str, Any] = {
     "features": "digits28",
@@ -117,3 +117,19 @@ def test_what_an_older_row_does_not_say_is_unknown(key: str) -> None:
 
 def test_a_held_out_set_of_none_is_none() -> None:
     assert comparable(SCORE, SCORE | {"held_out": None})
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, "5000 samples against 60000 of mnist (train), digits28 features"),
+        ({"num_samples": None}, "unknown samples against 60000 of mnist (train), digits28 features"),
+        ({"reference": None}, "5000 samples against unknown data, digits28 features"),
+        ({"reference__count": None}, "5000 samples against mnist (train), digits28 features"),
+        ({"reference__name": None}, "5000 samples against 60000 of unknown data (train), digits28 features"),
+        ({"reference__split": None}, "5000 samples against 60000 of mnist, digits28 features"),
+        ({"features": None}, "5000 samples against 60000 of mnist (train), unknown features"),
+    ],
+)
+def test_what_a_score_is_of_is_said_in_one_line(other: dict[str, Any], said: str) -> None:
+    assert provenance_text(changed(**other)) == said

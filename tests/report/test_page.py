@@ -59,6 +59,8 @@ PROVENANCE: Json = {
     "sparring": "0.1.0",
 }
 NAMES = ["zero", "one", "two"]
+SECTIONS = ["verdict", "samples", "scores", "curves", "alarms", "asked", "data", "speed", "use", "files"]
+"""Of every page, in this order; classes are there where something is known of them."""
 
 
 def score(images: int, fid: float, *, best: bool = False, **provenance: Any) -> Json:
@@ -414,7 +416,11 @@ def test_no_value_in_a_file_is_trusted(make: Callable[..., Path], seed: int) -> 
                 container, key = rng.choice(list(nodes(changed[name])))
                 container[key] = copy.deepcopy(rng.choice(JUNK))
         make(pictures=False, **changed)
-        Reader(write_report(run).read_text(encoding="utf-8"))
+        read = Reader(write_report(run).read_text(encoding="utf-8"))
+        assert [a["id"] for a in read.all("section") if a["id"] != "classes"] == SECTIONS
+        assert all(attributes["d"] for attributes in read.all("path"))
+        written = " ".join(value or "" for tag, a in read.elements if tag != "svg" for value in a.values())
+        assert not {"nan", "inf", "-inf"} & set(re.split(r"[^a-z-]+", written.lower()))
 
 
 def test_many_of_everything_stay_within_the_size(make: Callable[..., Path]) -> None:
@@ -512,6 +518,8 @@ def test_a_run_folder_writes_its_page(tmp_path: Path) -> None:
     shown = torch.tensor([3, 70, 199])
     folder.draw_nearest(source.take(shown).x, source, network)
     folder.write_verdict({"images": 64, "values": {"fid": 0.25}, "provenance": {}, "notes": [], "last": None})
+    assert "fid 0.25" not in (run / "report.html").read_text(encoding="utf-8")
+    folder.draw()
     told = Reader((run / "report.html").read_text(encoding="utf-8")).text
     assert "Best after 64 images: fid 0.25." in told
     assert "Nearest training samples" in told

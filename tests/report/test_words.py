@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparring.report.words import as_sentence, count, duration, number, provenance_text
+from sparring.report.words import as_sentence, count, duration, how_made, number
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_a_sentence_is_ended_once() -> None:
 def test_what_sets_scores_apart_is_said_where_it_is_known() -> None:
     known = {"num_samples": 2000, "kept": 1000, "resize": "bicubic", "features": "inception", "weights": "raw"}
     known |= {"held_out": {"name": "mnist", "split": "test", "count": 300}}
-    text = provenance_text(known)
+    text = how_made(known)
     assert text.startswith(
         "2,000 samples (raw weights) were compared with an unknown number of samples of unknown data,"
     )
     assert "looks at 1,000 of them." in text
     assert "Held out from training: 300 samples of mnist (test)." in text
     assert "Samples were resized: bicubic." in text
-    assert "looks at" not in provenance_text(known | {"kept": 2000})
-    assert "resized" not in provenance_text(known | {"resize": "none"})
-    assert provenance_text({}) == "How these scores came about is not known."
+    assert "looks at" not in how_made(known | {"kept": 2000})
+    assert "resized" not in how_made(known | {"resize": "none"})
+    assert how_made({}) == "How these scores came about is not known."
