@@ -33,10 +33,11 @@ from sparring.networks.given import GivenGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.recipes.automatic import settle
 from sparring.recipes.images import dcgan, mlp
+from sparring.train.events import Alarmed
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Scoring
 from sparring.train.schedule import Budget, InverseDecay
-from sparring.train.trainer import Alarmed, Trainer
+from sparring.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 MNIST, UNLABELLED = Data(source="mnist"), Data(source="mnist", labels="ignore")

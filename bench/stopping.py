@@ -9,8 +9,9 @@ generator is kept and judged anew, by `--samples` samples of another noise again
 training or choosing. With 10,000 of them the FID of one and the same DCGAN on MNIST varies by 8 % (standard deviation)
 near its floor, so that the least of a dozen such numbers lies some 10 % too low; with 50,000 it varies by 2.5 %.
 With `--hold-out`, so many samples of the training set are set aside and what is chosen is chosen by them.
-`chosen` is the checkpoint that the stopped run calls best. Figures: its held-out FID over the best of its own run
-(`ratio_own`), over the best of both runs (`ratio_both`), and the share of the budget used.
+`chosen` is the checkpoint that the stopped run takes away: the best of its leaders, scored again
+(`sparring.verdict`). Figures: its held-out FID over the best of its own run (`ratio_own`), over the best of both runs
+(`ratio_both`), and the share of the budget used.
 Data are the digits of scikit-learn and MNIST under $SPARRING_DATA.
 """
 
@@ -31,10 +32,12 @@ from sparring.metrics.judge import Judge
 from sparring.metrics.metric import Metric
 from sparring.recipes.automatic import find_recipe, settle
 from sparring.scoring import score_generator
+from sparring.train.events import Scored
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Budget
-from sparring.train.trainer import Scored, Trainer
+from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator
+from sparring.verdict import scores_of_leaders
 
 SUITS = {
     "dcgan mnist": ("dcgan", Data(source="mnist"), 150_000),
@@ -45,11 +48,13 @@ TIMES_TOO_LONG = 4
 
 
 def run(
-    recipe: Recipe, source: Source, chooser: Judge, held_out: Judge, test: Source, samples: int
-) -> tuple[list[dict[str, float]], str]:
-    """Every checkpoint that was scored, with its score at the time and the one on held-out data; and why it ended."""
+    recipe: Recipe, source: Source, chooser: Judge, aside: Source | None, held_out: Judge, test: Source, samples: int
+) -> tuple[list[dict[str, float]], dict[str, float], str]:
+    """Every checkpoint that was scored, with its score at the time and the one on held-out data; the one that the run
+    takes away; and why it ended."""
     trainer = Trainer(recipe, source, torch.device("cpu"), chooser)
     rows = []
+    generators: dict[int, TrainedGenerator] = {}
     for event in trainer.run():
         if isinstance(event, Scored):
             average = trainer.players["generator"].average
@@ -63,8 +68,14 @@ def run(
                 "held_out": found.values["fid"],
             }
             rows.append(row | {"best": event.best})
+            generators[event.clock.images] = generator
             print(json.dumps(rows[-1]), flush=True)
-    return rows, trainer.why_ended()
+    leaders = [(leader, generators[leader.images]) for leader in trainer.scores.leaders]
+    ranking = Judge(source, metrics=chooser.metrics[:1], features=chooser.network, held_out=aside)
+    ranked = scores_of_leaders(leaders, ranking, source, recipe.scoring, recipe.train.seed)
+    print("leaders:", ranked, flush=True)
+    (chosen,) = [row for row in rows if row["images"] == ranked[0].images]
+    return rows, chosen, trainer.why_ended()
 
 
 def one(name: str, seed: int, samples: int, hold_out: int) -> dict[str, object]:
@@ -80,11 +91,10 @@ def one(name: str, seed: int, samples: int, hold_out: int) -> dict[str, object]:
     metrics: tuple[Metric, ...] = (FID(),)
     judge = Judge(test, metrics=metrics)
     chooser = Judge(source, metrics=(HeldOutFID(), *metrics) if hold_out else metrics, held_out=aside)
-    stopped, why = run(recipe, source, chooser, judge, test, samples)
+    stopped, chosen, why = run(recipe, source, chooser, aside, judge, test, samples)
     unstopped = stopped  # a run that patience did not end is its own twin
     if "no clearly better" in why:
-        unstopped, _ = run(recipe.replace(scoring=endless), source, chooser, judge, test, samples)
-    chosen = [row for row in stopped if row["best"]][-1]
+        unstopped, _, _ = run(recipe.replace(scoring=endless), source, chooser, aside, judge, test, samples)
     own, both = (min(row["held_out"] for row in rows) for rows in (stopped, stopped + unstopped))
     return {
         "recipe": name,

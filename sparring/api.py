@@ -29,13 +29,14 @@ from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid
 from sparring.recipes.automatic import settle
 from sparring.train import teaching
+from sparring.train.events import Alarmed, Sampled, Stepped
 from sparring.train.health import Alarm
 from sparring.train.optimizers import SGD, Adam, Optimizer, Optimizers, RMSprop
 from sparring.train.player import Average
 from sparring.train.recipe import Recipe, Train
 from sparring.train.schedule import Budget, InverseDecay
 from sparring.train.teaching import Lesson
-from sparring.train.trainer import GRID_COLUMNS, Alarmed, Sampled, Stepped, Trainer
+from sparring.train.trainer import GRID_COLUMNS, Trainer
 
 OptimizerName = Literal["momentum", "momentem", "sgd", "adam", "rmsprop"]
 

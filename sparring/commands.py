@@ -25,17 +25,15 @@ from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, describe, parse_size
-from sparring.display import ProgressLine, count_text, provenance_text, score_table, time_text, value_lines
-from sparring.metrics.features import choose as choose_features
+from sparring.display import ProgressLine, count_text, score_table, time_text, value_lines
 from sparring.metrics.features import load
-from sparring.metrics.frechet import HeldOutFID
 from sparring.metrics.judge import Judge, Score
-from sparring.metrics.metric import Metric
+from sparring.metrics.provenance import provenance_text
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, Choice, choose, find_recipe, load_file, settle
 from sparring.recipes.automatic import recipes as all_recipes
 from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run
-from sparring.scoring import generator_of, named, score_generator, score_source, verdict
+from sparring.scoring import named, score_generator, score_source
 from sparring.train.checkpoint import load_checkpoint
 from sparring.train.mend import parse_mends
 from sparring.train.precision import choose_arithmetic
@@ -43,6 +41,7 @@ from sparring.train.recipe import Recipe
 from sparring.train.schedule import parse_budget
 from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator, averaged_weights, label_number
+from sparring.verdict import best_checkpoint, generator_of, judge_of_run, verdict
 
 PER_CLASS = ("fid_class_", "share_class_", "accuracy_class_")
 """Values of single classes, which are for the report: a terminal has no room for them."""
@@ -68,7 +67,7 @@ def train(options: argparse.Namespace) -> int:
     for reason in reasons:
         print(f"  {reason}")
     held_out = recipe.source.load_held_out()
-    judge = _judge(recipe, source, held_out, device, options.features)
+    judge = judge_of_run(recipe, source, held_out, device, options.features)
     trainer = Trainer(recipe, source, device, judge, held_out)
     print(f"  {_sizes(trainer)}")
     return _run(trainer, folder, judge)
@@ -92,7 +91,7 @@ def resume(options: argparse.Namespace) -> int:
     if options.budget:
         recipe = recipe.replace(train=recipe.train.replace(budget=parse_budget(options.budget)))
     held_out = recipe.source.load_held_out()
-    judge = _judge(recipe, source, held_out, device, options.features)
+    judge = judge_of_run(recipe, source, held_out, device, options.features)
     trainer = Trainer(recipe, source, device, judge, held_out)
     trainer.load(tensors, meta)
     if options.budget:
@@ -246,6 +245,8 @@ def _run(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
         return 130
     clock = trainer.clock
     print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
+    if judge is not None:
+        folder.name_best(best_checkpoint(folder.path, trainer, judge))
     model = folder.write_model()
     if judge is not None:
         _judge_finished(trainer, folder, judge)
@@ -349,24 +350,6 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "python": sys.version.split()[0],
     }
-
-
-def _judge(
-    recipe: Recipe, source: Source, held_out: Source | None, device: torch.device, typed: str | None
-) -> Judge | None:
-    """Who scores a run; `typed` are features that the command line names, the only ones that may execute a file.
-
-    Samples that were set aside are what the best checkpoint is chosen by; a test split never is.
-    """
-    scoring = recipe.scoring
-    if not (scoring.metrics and scoring.times):
-        return None
-    name = choose_features(source.spec) if scoring.features == "auto" else scoring.features
-    network = load(typed or name, source, execute=typed is not None)
-    metrics = tuple(metric for metric in scoring.metrics if isinstance(metric, Metric))
-    if held_out is None or held_out.report.get("split") != "held out":
-        return Judge(source, metrics=metrics, features=network, device=device)
-    return Judge(source, metrics=(HeldOutFID(), *metrics), features=network, held_out=held_out, device=device)
 
 
 def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:

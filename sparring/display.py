@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from sparring.metrics.provenance import differences, provenance_text
+from sparring.train.events import Alarmed, Event, Mended, Score, Scored, Stepped
 from sparring.train.schedule import Plan
-from sparring.train.trainer import Alarmed, Event, Mended, Score, Scored, Stepped
 
 PLAIN_EVERY = 10.0  # seconds between lines when the output is no terminal
 

@@ -34,8 +34,9 @@ from sparring.report.lenient import read_log
 from sparring.report.page import write_report
 from sparring.report.panels import picture_panels
 from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
+from sparring.train.events import Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped
 from sparring.train.recipe import Recipe
-from sparring.train.trainer import GRID_COLUMNS, Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped
+from sparring.train.trainer import GRID_COLUMNS
 from sparring.trained import averaged_weights
 
 FORMAT = 1
@@ -172,6 +173,10 @@ class RunFolder:
         write_atomically(folder / "README.md", _card(config).encode())
         return folder
 
+    def name_best(self, checkpoint: Path) -> None:
+        """From now on this checkpoint is what `best` means."""
+        write_json(self.path / "checkpoints" / "best.json", {"checkpoint": checkpoint.stem})
+
     def write_verdict(self, verdict: dict[str, Any]) -> None:
         """Writes `verdict.json`, what came of the run; `draw` puts it on the page."""
         write_json(self.path / "verdict.json", verdict)
@@ -201,11 +206,11 @@ class RunFolder:
 
     def _save(self, event: Saved) -> None:
         folder = self.path / "checkpoints"
-        path = save_checkpoint(folder, event.clock.images, event.tensors, event.meta)
-        if event.why == "best":
-            write_json(folder / "best.json", {"checkpoint": path.stem})
-        best = folder / "best.json"
-        prune(folder, {read_json(best)["checkpoint"]} if best.exists() else set())
+        save_checkpoint(folder, event.clock.images, event.tensors, event.meta)
+        leaders = [f"{images:012d}" for images, _ in event.meta["scores"]["leaders"]]
+        if leaders:
+            self.name_best(folder / f"{leaders[0]}.json")
+        prune(folder, set(leaders))
 
     def _info(self, images: int | None = None) -> dict[str, str]:
         info = {

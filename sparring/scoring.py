@@ -1,9 +1,8 @@
-"""Scores of anybody's samples, from Python and for the command, and the verdict on a finished run."""
+"""Scores of anybody's samples, from Python and for the command."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,10 +28,7 @@ from sparring.metrics.path import PathLength
 from sparring.metrics.per_class import PerClass
 from sparring.metrics.two_sample import NearestNeighbour
 from sparring.metrics.vendi import Vendi
-from sparring.rundir import find_checkpoint
-from sparring.train.checkpoint import load_checkpoint
-from sparring.train.trainer import Trainer
-from sparring.trained import TrainedGenerator, averaged_weights
+from sparring.trained import TrainedGenerator
 
 METRICS: dict[str, type[Metric]] = {
     "fid": FID,
@@ -54,7 +50,6 @@ METRICS: dict[str, type[Metric]] = {
 """What can be measured, by the name that `--metrics` takes."""
 USUAL = ("fid", "kid", "precision_recall", "density_coverage", "classes")
 """What is measured when nobody says."""
-VERDICT = ("fid", "fid_inf", "kid", "precision_recall", "density_coverage", "classes", "per_class")
 
 Samples = NDArray[Any] | Tensor | Source
 
@@ -143,59 +138,6 @@ def score_generator(generator: TrainedGenerator, judge: Judge, reference: Source
         generate=generator.net,
         prior=generator.prior,
     )
-
-
-def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int = KEEP) -> dict[str, Any]:
-    """The best and the last checkpoint of a finished run, each on new samples: what `verdict.json` holds.
-
-    The best was chosen on scores of its own, and the least of many noisy numbers flatters: so it is scored again.
-    """
-    recipe, source, held_out = trainer.recipe, trainer.source, trainer.held_out
-    metrics = VERDICT if held_out is None else (*VERDICT, "memorisation")
-    if held_out is not None and held_out.report.get("split") == "held out":
-        metrics = ("fid_held_out", *metrics)  # what the best was chosen by comes first
-    judge = Judge(source, metrics=named(metrics), features=network, held_out=held_out, device=trainer.device)
-    found = []
-    for path in dict.fromkeys(find_checkpoint(run, which) for which in ("best", "last")):
-        seed = derive(recipe.train.seed, "verdict")
-        result = score_generator(generator_of(path, trainer), judge, source, samples, seed)
-        found.append((int(path.stem), result))
-    (images, best), *others = found
-    last = {"images": others[0][0], "values": others[0][1].values} if others else None
-    return {
-        "images": images,
-        "values": best.values,
-        "provenance": best.provenance,
-        "notes": [*judge.notices, *best.notes],
-        "last": last,
-        "stopped": trainer.why_ended(),
-        "sure": _how_sure(best, images, last, judge),
-    }
-
-
-def generator_of(checkpoint: Path, trainer: Trainer) -> TrainedGenerator:
-    """The averaged generator of a checkpoint of this trainer's run."""
-    tensors, _ = load_checkpoint(checkpoint)
-    recipe = trainer.recipe
-    return TrainedGenerator(recipe.generator, trainer.source.spec, recipe.prior, averaged_weights(tensors))
-
-
-def _how_sure(best: Score, images: int, last: dict[str, Any] | None, judge: Judge) -> str:
-    name = next((name for name in best.values if name in judge.better), None)
-    if name is None:
-        return "nothing could be measured, so nothing is sure"
-    low, high = (best.values.get(f"{name}_{end}", best.values[name]) for end in ("low", "high"))
-    text = (
-        f"{name} of the checkpoint at {images:,} images is {best.values[name]:.3g}, between {low:.3g} and {high:.3g} "
-    )
-    text += f"with 95 % confidence, on {best.provenance['num_samples']:,} new samples"
-    if last is None:
-        return f"{text}; it is also the last"
-    if name not in last["values"]:
-        return f"{text}; the last one's samples could not be scored"
-    other = last["values"][name]
-    inside = "which is inside that interval: the two can't be told apart" if low <= other <= high else "outside it"
-    return f"{text}; the last one, at {last['images']:,}, has {other:.3g}, {inside}"
 
 
 def _source(samples: Samples, name: str) -> Source:

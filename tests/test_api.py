@@ -17,9 +17,9 @@ from sparring.core.errors import RequestError
 from sparring.display import EpochBar
 from sparring.games.priors import Gaussian
 from sparring.layers import Activation, Dense, Dropout
+from sparring.train.events import Stepped
 from sparring.train.optimizers import SGD, Adam, Optimizers, RMSprop
 from sparring.train.schedule import Clock
-from sparring.train.trainer import Stepped
 
 
 @pytest.fixture(name="train_X")

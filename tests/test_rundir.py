@@ -14,11 +14,11 @@ from sparring.layers import Activation, Dense
 from sparring.networks.layered import Discriminator, Generator
 from sparring.pictures.curves import PLOT_HEIGHT
 from sparring.rundir import Request, RunFolder
+from sparring.train.events import Sampled, Saved, Scored, Stepped
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Train
 from sparring.train.schedule import Budget, Clock
 from sparring.train.teaching import teach
-from sparring.train.trainer import Sampled, Saved, Scored, Stepped
 
 
 class Unread(SourceSpec):

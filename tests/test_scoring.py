@@ -17,7 +17,7 @@ from sparring.metrics.frechet import frechet_distance
 from sparring.metrics.kernel import KID
 from sparring.metrics.summary import moments
 from sparring.report.meaning import MEANINGS
-from sparring.scoring import METRICS, USUAL, VERDICT, named
+from sparring.scoring import METRICS, USUAL, named
 
 
 @pytest.fixture
@@ -52,7 +52,6 @@ def test_metrics_by_name_or_with_settings(images: NDArray[np.uint8]) -> None:
     assert set(found.values) == {"kid", "kid_low", "kid_high"}
     assert {type(m).__name__ for m in named(METRICS)} == {cls.__name__ for cls in METRICS.values()}
     assert set(USUAL) <= set(METRICS)
-    assert set(VERDICT) <= set(METRICS)
     with pytest.raises(RequestError, match="metrics 'fidd': did you mean 'fid'"):
         sparring.score(images, images, ["fidd"])
     with pytest.raises(RequestError, match="metrics: expected some of fid, "):

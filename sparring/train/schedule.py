@@ -95,6 +95,22 @@ class Plan:
         self.knots = [k for k in self.knots if k[0] < images and k[1] < 1.0] + [(images, progress), (total, 1.0)]
 
 
+class Pace:
+    """Steps per second between two readings, without the pauses in which no step was made."""
+
+    def __init__(self, step: int, seconds: float) -> None:
+        self._step, self._seconds, self._paused = step, seconds, 0.0
+
+    def pause(self, seconds: float) -> None:
+        self._paused += seconds
+
+    def read(self, step: int, seconds: float) -> float:
+        """The pace since the last reading."""
+        rate = (step - self._step) / max(1e-9, seconds - self._seconds - self._paused)
+        self._step, self._seconds, self._paused = step, seconds, 0.0
+        return rate
+
+
 class Clock(NamedTuple):
     """Where a run stands: steps made, images seen, passes over the data, share of the run that is done."""
 

@@ -10,14 +10,25 @@ from sparring.train.recipe import Scoring
 from sparring.train.schedule import Clock
 from sparring.train.stopping import Progress
 
+LEADERS = 3
+"""How many of the best are remembered, to be told apart by more samples at the end."""
 _NORMAL_95 = 1.96  # standard errors from the middle of a 95 % interval to its end
 
 
-class Entered(NamedTuple):
-    """What became of a score: `anew` when those before it were made in another way and don't compare with it."""
+class Leader(NamedTuple):
+    """One of the best scores: images seen, and its value. All of it is JSON."""
 
-    best: bool
-    anew: bool
+    images: int
+    value: float
+
+
+class Entered(NamedTuple):
+    """What became of a score: the best so far, one of the leaders (of which the best is one); `anew` when those before
+    it were made in another way and don't compare with it."""
+
+    best: bool = False
+    leads: bool = False
+    anew: bool = False
 
 
 class Ledger(NamedTuple):
@@ -29,7 +40,8 @@ class Ledger(NamedTuple):
     """Images seen at the last score."""
     seconds: float = 0.0
     """Spent on scoring."""
-    best: float | None = None
+    leaders: tuple[Leader, ...] = ()
+    """The best scores so far, the very best first."""
     gain: Progress | None = None
     made_by: str = ""
     """What the scores so far share, see `_made_by`."""
@@ -38,7 +50,8 @@ class Ledger(NamedTuple):
     def load(cls, data: Mapping[str, Any]) -> Ledger:
         """From JSON."""
         gain = data["gain"]
-        return cls(**{**data, "gain": None if gain is None else Progress(*gain)})
+        leaders = tuple(Leader(*leader) for leader in data["leaders"])
+        return cls(**{**data, "leaders": leaders, "gain": None if gain is None else Progress(*gain)})
 
     def due(self, scoring: Scoring, clock: Clock, *, done: bool, seconds: float | None) -> bool:
         """Whether a score is due now; `seconds` are those of the run so far where its budget is in seconds."""
@@ -67,17 +80,20 @@ class Ledger(NamedTuple):
         """After a score's values, of which the first that can rank counts."""
         ranking = next((name for name in values if name in better), None)
         if ranking is None:
-            return self, Entered(best=False, anew=False)
+            return self, Entered()
         made_by = _made_by(ranking, provenance)
         anew = self.made_by not in ("", made_by)
         value, lower = values[ranking], better[ranking] == "lower"
         error = (values.get(f"{ranking}_high", value) - values.get(f"{ranking}_low", value)) / (2 * _NORMAL_95)
-        if self.best is None or self.gain is None or anew:
+        entry = Leader(clock.images, value)
+        if self.gain is None or anew:
             first = Progress(clock.images, value, error)
-            return self._replace(best=value, gain=first, made_by=made_by), Entered(best=True, anew=anew)
+            return self._replace(leaders=(entry,), gain=first, made_by=made_by), Entered(True, True, anew)
         gain = self.gain.follow(clock.images, value, error, lower=lower)
-        best = value < self.best if lower else value > self.best
-        return self._replace(best=value if best else self.best, gain=gain), Entered(best=best, anew=False)
+        # Sorting is stable: a score that only equals an earlier one comes after it.
+        ranked = sorted((*self.leaders, entry), key=lambda leader: leader.value if lower else -leader.value)
+        leaders = tuple(ranked[:LEADERS])
+        return self._replace(leaders=leaders, gain=gain), Entered(leaders[0] is entry, entry in leaders, False)
 
     def rebudget(self, scoring: Scoring, clock: Clock) -> Ledger:
         """After a new budget: the wait for a better score begins again."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from sparring.core.errors import TrainingError
 from sparring.core.game import Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
+from sparring.train.events import Alarmed, Event, Judge, Mended, Sampled, Saved, Scored, Stepped
 from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_finite
 from sparring.train.mend import SAFE, Changes, Mending, Rollback
 from sparring.train.order import Order
@@ -27,94 +28,10 @@ from sparring.train.phase import play
 from sparring.train.player import Player
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
-from sparring.train.schedule import Budget, Clock, Plan
+from sparring.train.schedule import Budget, Clock, Pace, Plan
 from sparring.train.scores import Ledger
 from sparring.train.signals import look
-from sparring.train.teaching import Lesson, teach
-
-
-class Stepped(NamedTuple):
-    """Means since the last report: losses, D(real), D(fake), penalties; and the pace in images per second."""
-
-    clock: Clock
-    values: dict[str, float]
-    rate: float
-
-
-class Sampled(NamedTuple):
-    """The fixed noise grid through the averaged generator: x [N, *shape] in [-1, 1] on the CPU, y [N] or None.
-
-    `lesson` is what the discriminator, as it is at this moment, would change about the first sample of every row of
-    the grid (of ten rows at most), on the CPU.
-    """
-
-    clock: Clock
-    samples: Batch
-    lesson: Lesson
-
-
-class Scored(NamedTuple):
-    """A judgement of the averaged generator; `best` when it is the best so far by the first value that can rank."""
-
-    clock: Clock
-    values: dict[str, float]
-    provenance: dict[str, Any]
-    notes: tuple[str, ...]
-    best: bool
-
-
-class Saved(NamedTuple):
-    """A moment to keep: live references to all state, to be stored before the loop goes on. Why: best, time or end."""
-
-    clock: Clock
-    tensors: dict[str, Tensor]
-    meta: dict[str, Any]
-    why: str
-
-
-class Alarmed(NamedTuple):
-    """Something goes wrong; said once, when it begins."""
-
-    clock: Clock
-    alarm: Alarm
-
-
-class Mended(NamedTuple):
-    """What the run has changed about itself, as its recipe lets it."""
-
-    clock: Clock
-    mending: Mending
-
-
-Event = Stepped | Sampled | Scored | Saved | Alarmed | Mended
-
-
-class Score(Protocol):
-    """What a judge answers."""
-
-    @property
-    def values(self) -> dict[str, float]: ...
-
-    @property
-    def provenance(self) -> dict[str, Any]: ...
-
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-
-class Judge(Protocol):
-    """Scores samples: `sample(start, count)` gives the samples with numbers start .. start + count - 1.
-
-    `better` says of values that can rank whether lower or higher is better.
-    """
-
-    @property
-    def better(self) -> Mapping[str, str]: ...
-
-    def score(
-        self, sample: Callable[[int, int], Batch], *, num_samples: int, seed: int, weights: str, arithmetic: str
-    ) -> Score: ...
-
+from sparring.train.teaching import teach
 
 GRID_COLUMNS = 8
 _ROWS_TAUGHT = 10
@@ -241,11 +158,11 @@ class Trainer:
             if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
                 yield self.sample_grid()
             if self.judge is not None and self._score_is_due():
-                scored = self.score()
+                scored, leads = self.score()
                 self.seconds = time.perf_counter() - started  # what is saved now must count what scoring took
                 yield scored
-                if scored.best:
-                    yield self.saved("best")
+                if leads:
+                    yield self.saved("score")
             # Only right after a report, which would have found what is not finite.
             if self.seconds - saved > train.save_seconds and self.step % train.report_every == 0:
                 saved = self.seconds
@@ -322,8 +239,10 @@ class Trainer:
         shown = lesson.part(slice(0, _ROWS_TAUGHT * GRID_COLUMNS, GRID_COLUMNS))
         return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown)
 
-    def score(self) -> Scored:
-        """What the judge says of the averaged generator now; labels follow the data's own frequencies.
+    def score(self) -> tuple[Scored, bool]:
+        """What the judge says of the averaged generator now, and whether it is among the best so far.
+
+        Labels follow the data's own frequencies.
 
         Where the wait for a better score is over, the run is brought to its end.
         """
@@ -344,7 +263,7 @@ class Trainer:
             self._land()
         anew = ("earlier scores were made in another way and don't compare: the best is sought anew",)
         notes = (*found.notes, *(anew if entered.anew else ()))
-        return Scored(clock, found.values, found.provenance, notes, entered.best)
+        return Scored(clock, found.values, found.provenance, notes, entered.best), entered.leads
 
     def why_ended(self) -> str:
         """Why a run that is done came to its end, in one sentence."""
@@ -504,22 +423,6 @@ class Trainer:
             self.plan.bend(images, self.seconds / budget.amount, total)
         elif self.landing is None and abs(total - self.plan.total) > _DRIFT * self.plan.total:
             self.plan.bend(images, self.plan.progress(images), total)
-
-
-class Pace:
-    """Steps per second between two readings, without the pauses in which no step was made."""
-
-    def __init__(self, step: int, seconds: float) -> None:
-        self._step, self._seconds, self._paused = step, seconds, 0.0
-
-    def pause(self, seconds: float) -> None:
-        self._paused += seconds
-
-    def read(self, step: int, seconds: float) -> float:
-        """The pace since the last reading."""
-        rate = (step - self._step) / max(1e-9, seconds - self._seconds - self._paused)
-        self._step, self._seconds, self._paused = step, seconds, 0.0
-        return rate
 
 
 def _not_finite(values: dict[str, float], clock: Clock) -> TrainingError:

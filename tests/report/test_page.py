@@ -34,10 +34,10 @@ from sparring.report.page import page, write_report
 from sparring.report.pictures import MOST_FRAMES
 from sparring.report.scores import MOST_CLASSES
 from sparring.rundir import Request, RunFolder
+from sparring.train.events import Stepped
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Train
 from sparring.train.schedule import Budget, Clock
-from sparring.train.trainer import Stepped
 
 Json = dict[str, Any]
 EVIL = """</script></title>'"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}"""

@@ -29,13 +29,14 @@ from sparring.networks.given import GivenGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
 from sparring.rundir import Request, RunFolder, read_rows
+from sparring.train.events import Alarmed, Event, Mended, Saved, Stepped
 from sparring.train.health import LOOKS, Alarm, Health, Means, Standing, Watch, learned_by_heart, not_finite
 from sparring.train.mend import AdaptSteps, Changes, Mending, RaisePenalty, Rollback, parse_mends
 from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Clock, Plan
 from sparring.train.signals import look
-from sparring.train.trainer import Alarmed, Event, Mended, Saved, Stepped, Trainer
+from sparring.train.trainer import Trainer
 
 Make = Callable[..., Trainer]
 Asked = Callable[[Trainer], list[list[int]]]

@@ -17,14 +17,26 @@ def at(images: int, progress: float = 0.5) -> Clock:
 
 def test_the_first_value_that_can_rank_counts() -> None:
     ledger, entered = Ledger().enter(at(10), {"note": 1.0, "fid": 5.0, "kid": 0.1}, {}, {"kid": "lower", **LOWER})
-    assert (ledger.best, entered) == (5.0, Entered(best=True, anew=False))
-    assert ledger.enter(at(20), {"note": 1.0}, {}, LOWER) == (ledger, Entered(best=False, anew=False))
+    assert (ledger.leaders, entered) == (((10, 5.0),), Entered(best=True, leads=True))
+    assert ledger.enter(at(20), {"note": 1.0}, {}, LOWER) == (ledger, Entered())
     worse, entered = ledger.enter(at(20), {"fid": 6.0}, {}, LOWER)
-    assert (worse.best, entered.best) == (5.0, False)
+    assert (worse.leaders[0], entered) == ((10, 5.0), Entered(leads=True))
     better, entered = worse.enter(at(30), {"fid": 4.0}, {}, LOWER)
-    assert (better.best, entered.best) == (4.0, True)
-    higher, entered = Ledger(best=None).enter(at(10), {"acc": 0.5}, {}, {"acc": "higher"})
+    assert (better.leaders[0], entered) == ((30, 4.0), Entered(best=True, leads=True))
+    higher, entered = Ledger().enter(at(10), {"acc": 0.5}, {}, {"acc": "higher"})
     assert higher.enter(at(20), {"acc": 0.6}, {}, {"acc": "higher"})[1].best
+
+
+def test_the_best_three_lead() -> None:
+    ledger = Ledger()
+    led = []
+    for images, fid in ((10, 5.0), (20, 7.0), (30, 6.0), (40, 6.5), (50, 8.0), (60, 5.0)):
+        ledger, entered = ledger.enter(at(images), {"fid": fid}, {}, LOWER)
+        led.append((entered.best, entered.leads))
+    assert led == [(True, True), (False, True), (False, True), (False, True), (False, False), (False, True)]
+    assert ledger.leaders == ((10, 5.0), (60, 5.0), (30, 6.0))  # of equals the earlier one is the best
+    again = Ledger.load(json.loads(json.dumps(ledger._asdict())))
+    assert again == ledger
 
 
 def test_an_interval_says_what_a_clear_gain_is() -> None:
@@ -44,10 +56,10 @@ def test_what_was_made_in_another_way_is_not_compared() -> None:
     made = {"features_sha256": "a", "num_samples": 10, "seed": 1, "value_range": [0, 1], "sparring": "1"}
     ledger, _ = Ledger().enter(at(10), {"fid": 5.0}, made, LOWER)
     same = made | {"seed": 2, "value_range": [0, 2], "sparring": "2"}
-    assert ledger.enter(at(20), {"fid": 6.0}, same, LOWER)[1] == Entered(best=False, anew=False)
+    assert ledger.enter(at(20), {"fid": 6.0}, same, LOWER)[1] == Entered(leads=True)
     other, entered = ledger.enter(at(20), {"fid": 6.0}, made | {"num_samples": 20}, LOWER)
-    assert entered == Entered(best=True, anew=True)
-    assert other.best == 6.0
+    assert entered == Entered(best=True, leads=True, anew=True)
+    assert other.leaders == ((20, 6.0),)
     assert ledger.enter(at(20), {"kid": 6.0}, made, {"kid": "lower"})[1].anew
 
 

@@ -15,9 +15,10 @@ from sparring.data.tensors import from_arrays
 from sparring.games.adversarial import Adversarial
 from sparring.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten
 from sparring.networks.layered import Discriminator, Generator
+from sparring.train.events import Sampled
 from sparring.train.recipe import Recipe
 from sparring.train.teaching import advice, step, teach
-from sparring.train.trainer import Sampled, Trainer
+from sparring.train.trainer import Trainer
 
 DATA = DataSpec(name="small", shape=(2, 6, 6), num_classes=3)
 

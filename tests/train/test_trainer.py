@@ -19,11 +19,12 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.penalties import R1
 from sparring.layers import Activation, BatchNormalization, Dense, Dropout
 from sparring.networks.layered import Discriminator, Generator
+from sparring.train.events import Event, Sampled, Saved, Scored, Stepped
 from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe, Scoring
 from sparring.train.schedule import Budget, Clock, Constant, Cosine, InverseDecay, Schedule
 from sparring.train.stopping import Patience
-from sparring.train.trainer import Event, Sampled, Saved, Scored, Stepped, Trainer
+from sparring.train.trainer import Trainer
 
 Make = Callable[..., Trainer]
 Asked = Callable[[Trainer], list[list[int]]]
@@ -237,7 +238,7 @@ def test_events_in_order_and_best_by_score(trainer: Make, recipe: Recipe) -> Non
     events = list(playing.run())
     scored = [e for e in events if isinstance(e, Scored)]
     assert [e.best for e in scored] == [True, True, False, True]
-    assert [e.why for e in events if isinstance(e, Saved)] == ["best", "best", "best", "end"]
+    assert [e.why for e in events if isinstance(e, Saved)] == ["score", "score", "score", "score", "end"]
     assert [e.clock.images for e in scored] == [48, 96, 144, 192]
     grids = [e for e in events if isinstance(e, Sampled)]
     assert [e.clock.images for e in grids] == [0, 24, 88, 192]  # progress (k / 3)², early pictures are closer
@@ -339,7 +340,7 @@ def test_scoring_stays_a_small_share(trainer: Make, recipe: Recipe) -> None:
 
 def test_a_checkpoint_made_at_a_score_counts_the_seconds_that_scoring_took(trainer: Make, recipe: Recipe) -> None:
     playing = trainer(recipe.replace(scoring=often(1)), judge=FakeJudge(1, seconds=0.3))
-    best = next(event for event in playing.run() if isinstance(event, Saved) and event.why == "best")
+    best = next(event for event in playing.run() if isinstance(event, Saved) and event.why == "score")
     assert best.meta["seconds"] >= best.meta["scoring_seconds"] > 0.3
     assert best.meta["seconds"] > 0.3 + 0.01  # the steps before it, too
 

@@ -1,0 +1,66 @@
+"""Which checkpoint is the best, and what is said of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from sparring.core.protocols import Source
+from sparring.data.tensors import from_arrays
+from sparring.games.priors import Gaussian
+from sparring.metrics.frechet import FID
+from sparring.metrics.judge import Judge
+from sparring.metrics.kernel import KID
+from sparring.networks.mlp import MLPGenerator
+from sparring.scoring import METRICS
+from sparring.train.recipe import Scoring
+from sparring.train.scores import Leader
+from sparring.trained import TrainedGenerator
+from sparring.verdict import VERDICT, ranked_by, scores_of_leaders
+
+
+@pytest.fixture
+def real() -> Source:
+    return from_arrays(np.random.default_rng(0).normal(0, 0.2, (2000, 2)), name="plane")
+
+
+def shifted(real: Source, shift: float) -> TrainedGenerator:
+    """G(z) = z / 5 + shift in both coordinates: at shift² / 2 of the data, whose features are (x + 1) / 2."""
+    spec = MLPGenerator(depth=0)
+    weights = {"stack.0.weight": torch.eye(2) / 5, "stack.0.bias": torch.full((2,), shift)}
+    names = list(spec.build(real.spec, 2).state_dict())
+    assert len(names) == 2
+    return TrainedGenerator(spec, real.spec, Gaussian(dim=2), dict(zip(names, weights.values(), strict=True)))
+
+
+def test_leaders_are_told_apart_by_more_samples(real: Source) -> None:
+    """What was chosen by luck loses to what is better, and the score is the mean weighted by samples."""
+    judge = Judge(real, metrics=(FID(),), features="values")
+    scoring = Scoring(samples=100, spacing=10)
+    shifts = {30_000: 0.30, 60_000: 0.10, 90_000: 0.20}
+    lucky = [Leader(30_000, 0.001), Leader(60_000, 0.002), Leader(90_000, 0.003)]
+    found = scores_of_leaders([(one, shifted(real, shifts[one.images])) for one in lucky], judge, real, scoring, seed=3)
+    assert [leader.images for leader in found] == [60_000, 90_000, 30_000]
+    for leader, before in zip(found, (0.002, 0.003, 0.001), strict=True):
+        samples = leader.images / 30  # one in ten of the images seen, shared by three
+        distance = shifts[leader.images] ** 2 / 2
+        assert leader.value == pytest.approx((100 * before + samples * distance) / (100 + samples), rel=0.1)
+
+
+def test_no_fewer_samples_than_in_the_run(real: Source) -> None:
+    judge = Judge(real, metrics=(FID(),), features="values")
+    (found,) = scores_of_leaders([(Leader(10, 0.0), shifted(real, 0.5))], judge, real, Scoring(samples=400), seed=0)
+    assert found.value == pytest.approx((0.0 + 0.125) / 2, rel=0.1)
+
+
+def test_what_is_set_aside_ranks_and_a_test_split_does_not(real: Source) -> None:
+    aside = from_arrays(np.random.default_rng(1).normal(0, 0.2, (500, 2)), name="aside")
+    network = Judge(real, metrics=(FID(),), features="values").network
+    for split, names in (("held out", ["HeldOutFID", "FID", "KID"]), ("test", ["FID", "KID"]), (None, ["FID", "KID"])):
+        aside.report["split"] = split
+        judge = ranked_by(real, aside if split else None, (FID(), KID()), network, torch.device("cpu"))
+        assert [type(metric).__name__ for metric in judge.metrics] == names
+        assert (judge.held_out is not None) == (split == "held out")
+
+
+def test_a_verdict_asks_for_metrics_that_there_are() -> None:
+    assert set(VERDICT) <= set(METRICS)
