@@ -14,12 +14,12 @@ from torch import nn
 
 from sparring import GAN, Discriminator, Generator
 from sparring.core.errors import RequestError
+from sparring.core.game import Clock
 from sparring.display import EpochBar
 from sparring.games.priors import Gaussian
 from sparring.layers import Activation, Dense, Dropout
 from sparring.train.events import Stepped
 from sparring.train.optimizers import SGD, Adam, Optimizers, RMSprop
-from sparring.train.schedule import Clock
 
 
 @pytest.fixture(name="train_X")

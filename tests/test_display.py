@@ -4,9 +4,10 @@ import io
 
 import pytest
 
+from sparring.core.game import Clock
 from sparring.display import ProgressLine, step_text
 from sparring.train.events import Scored, Stepped
-from sparring.train.schedule import Clock, Plan
+from sparring.train.schedule import Plan
 
 VALUES = {"loss_d": 1.234, "loss_g": 0.987, "d_real": 0.712, "d_fake": 0.288, "r1": 0.01}
 PLAN = Plan([(0, 0.0), (320_000, 1.0)])

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from sparring.core.game import Clock
 from sparring.core.protocols import Batch, DataSpec, SourceSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.priors import Gaussian
@@ -17,7 +18,7 @@ from sparring.rundir import Request, RunFolder
 from sparring.train.events import Sampled, Saved, Scored, Stepped
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Train
-from sparring.train.schedule import Budget, Clock
+from sparring.train.schedule import Budget
 from sparring.train.teaching import teach
 
 

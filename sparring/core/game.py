@@ -1,15 +1,38 @@
-"""What a game is made of: the exchange that one step shows to the players, and the phases in which they move."""
+"""What a game is made of: what each player wants, what keeps it in bounds, what it is shown, and who moves when.
+
+Every part is a `Spec`, so a game is configuration. A part that remembers something from step to step (the balance of
+BEGAN, the strength of adaptive augmentation) keeps it as tensors in the game's memory, which is stored with the run;
+`at` gives the part as it is at this moment, so that what it computes stays a pure function of its arguments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from sparring.core.protocols import Batch
+from sparring.core.errors import RequestError
+from sparring.core.protocols import Batch, DataSpec
 from sparring.core.spec import Spec
+
+Memory = dict[str, Tensor]
+"""What a part or a game remembers from step to step, by name; brought up to date in place."""
+
+
+class Clock(NamedTuple):
+    """Where a run stands: steps made, images seen, passes over the data, share of the run that is done."""
+
+    step: int
+    images: int
+    epoch: float
+    progress: float
+
+
+START = Clock(0, 0, 0.0, 0.0)
 
 
 class Prior(Spec):
@@ -25,35 +48,169 @@ class Prior(Spec):
 
 
 class Seen(NamedTuple):
-    """Samples as the discriminator saw them: x [B, ...], y [B] or None, and its logits [B]."""
+    """Samples as the discriminator saw them: x [B, ...] before anything that is done to them for show, y [B, ...] or
+    None, and its logits [B]."""
 
     x: Tensor
     y: Tensor | None
     logits: Tensor
 
 
-class Objective(Spec):
-    """What the players want: unreduced losses [B], pure functions of logits, each to be minimised."""
+class Part(Spec):
+    """A part of a game. Most parts have no memory and are the same throughout."""
+
+    def memory(self, data: DataSpec) -> Memory:
+        """What is remembered before the first step: tensors named like the fields that they stand in for."""
+        return {}
+
+    def at(self, clock: Clock, memory: Memory) -> Self:
+        """The part as it is at this moment: fields that the memory holds are its tensors."""
+        if not memory:
+            return self
+        now = copy.copy(self)
+        for name, tensor in memory.items():
+            object.__setattr__(now, name, tensor)
+        return now
+
+    def after(self, memory: Memory, real: Seen, fake: Seen) -> None:
+        """After a step in which the discriminator moved: brings the memory up to date, in place."""
+
+    def check(self, data: DataSpec, net: nn.Module) -> None:
+        """Raises `RequestError` where the part contradicts the data or the network of the player that it is for."""
+
+
+class Objective(Part):
+    """What the players want: unreduced losses [B], pure functions of logits [B], each to be minimised.
+
+    The generator's loss reads `real_logits` only where `paired` says so; elsewhere they are not computed and are NaN.
+    """
+
+    paired: ClassVar[bool] = False
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define discriminator()")
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define generator()")
 
 
-class Penalty(Spec):
-    """What keeps the discriminator in bounds: an unreduced term [B] for its loss.
+class Show(Part):
+    """What is done to every sample, real or fake, before the discriminator sees it, in both players' turns.
+
+    It is differentiable in x, and draws from torch's default random generator, which the loop seeds for every step.
+    """
+
+    def data(self, data: DataSpec) -> DataSpec:
+        """What the discriminator then sees; its network is built for that."""
+        return data
+
+    def __call__(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """x [B, *shape] and y as they are shown."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__()")
+
+
+class Critic(nn.Module):
+    """The discriminator behind what it is shown: `critic(x, y)` are logits [B] of samples x [B, *shape], in the
+    precision of x; fewer of them where samples are shown in packs."""
+
+    def __init__(self, net: nn.Module, show: Sequence[Show] = ()) -> None:
+        super().__init__()
+        self.net = net
+        self.show = show
+        self.training = net.training
+
+    def shown(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """x and y after all that is done to them."""
+        for show in self.show:
+            x, y = show(x, y)
+        return x, y
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        # Losses are of the data's precision also where networks compute in bfloat16.
+        logits: Tensor = self.net(*self.shown(x, y)).to(x.dtype)
+        return logits
+
+
+class Penalty(Part):
+    """What keeps the discriminator in bounds: an unreduced term for its loss, [B] or, where it is of the weights, [].
 
     `every` steps it is due; its weight is multiplied by `every` then, so that laziness keeps the mean
     (Karras et al. 2020, StyleGAN2, appendix B). In a step where one is due, x of what is seen records gradients.
     """
 
     weight: float = 1.0
+    final: float | None = None
+    """The weight at the end of the run, to which it moves along half a cosine; None keeps it as it is."""
     every: int = 1
 
-    def __call__(self, discriminator: nn.Module, real: Seen, fake: Seen) -> Tensor:
+    per_sample: ClassVar[bool] = False
+    """Whether it takes the gradient of the sum of logits for each sample's own, which batch statistics falsify."""
+
+    def __post_init__(self) -> None:
+        ends = (self.weight,) if self.final is None else (self.weight, self.final)
+        if min(ends) < 0 or self.every < 1:
+            found = f"{', '.join(map(str, ends))} and {self.every}"
+            raise RequestError(f"{type(self).__name__}: expected weights >= 0 and every >= 1, found {found}")
+
+    def at(self, clock: Clock, memory: Memory) -> Self:
+        now = super().at(clock, memory)
+        if self.final is None:
+            return now
+        now = copy.copy(now)
+        share = (1 + math.cos(math.pi * clock.progress)) / 2
+        object.__setattr__(now, "weight", self.final + (self.weight - self.final) * share)
+        return now
+
+    def check(self, data: DataSpec, net: nn.Module) -> None:
+        if self.per_sample and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules()):
+            raise RequestError(
+                f"{type(self).__name__}: the discriminator has batch normalisation, through which a sample's gradient "
+                "depends on the rest of its batch; take a discriminator without it, or another penalty"
+            )
+
+    def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define __call__()")
+
+
+class GeneratorPenalty(Part):
+    """What keeps the generator in bounds: an unreduced term [B] or [] for its loss, and the memory's new values.
+
+    `every` as for `Penalty`.
+    """
+
+    weight: float = 1.0
+    every: int = 1
+
+    def __call__(self, generator: nn.Module, z: Tensor, y: Tensor | None) -> tuple[Tensor, Memory]:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__()")
+
+
+class Constraint(Part):
+    """A bound on a player that no loss expresses: on its gradients before it moves, on its weights afterwards."""
+
+    player: Literal["discriminator", "generator"] = "discriminator"
+
+    def limit(self, gradients: Sequence[Tensor]) -> None:
+        """Changes the gradients in place."""
+
+    def project(self, parameters: Sequence[Tensor]) -> None:
+        """Changes the parameters in place, after the move."""
+
+
+class History(Part):
+    """Fakes of earlier in the game, mixed into those that the discriminator is trained on."""
+
+    def start(self, data: DataSpec, generator: nn.Module) -> Memory:
+        """What is remembered before the first step."""
+        return {}
+
+    def draw(self, memory: Memory, fake: Batch, generator: nn.Module, z: Tensor) -> Batch:
+        """The fakes that the discriminator sees in place of `fake`: as many, detached."""
+        raise NotImplementedError(f"{type(self).__name__} must define draw()")
+
+    def keep(self, memory: Memory, fake: Batch, generator: nn.Module, clock: Clock) -> None:
+        """After the step: brings the memory up to date, in place."""
+        raise NotImplementedError(f"{type(self).__name__} must define keep()")
 
 
 class Exchange:
@@ -69,50 +226,82 @@ class Exchange:
         real: Batch,
         noise: Callable[[int], Tensor],
         *,
-        step: int,
-        generator_moves: bool,
+        clock: Clock = START,
+        memory: Memory | None = None,
+        generator_moves: bool = True,
     ) -> None:
         self.nets = nets
         self.real = real
-        self.step = step
+        self.clock = clock
+        self.memory: Memory = {} if memory is None else memory
         self.seen: dict[str, Tensor] = {}
         """What the step reports: name -> detached tensor of any shape, averaged when it is read."""
         self.generator_moves = generator_moves
+        self.judged: tuple[Seen, Seen] | None = None
+        """Real and fake samples of the discriminator's last turn, without gradients."""
+        self.remembered: Memory = {}
+        """New values for the memory, found while losses were computed, to be taken up after the step."""
         self._noise = noise
         self._draws = 0
         self._fake: Tensor | None = None
+        self._z: Tensor | None = None
+
+    def z(self) -> Tensor:
+        """The noise [B, dim] of the current fakes."""
+        if self._z is None:
+            self._z = self._noise(self._draws)
+            self._draws += 1
+        return self._z
 
     def fake(self) -> Tensor:
         """The current fakes [B, ...], one for each label of the real batch."""
         if self._fake is None:
-            z = self._noise(self._draws)
             with torch.set_grad_enabled(self.generator_moves):
-                self._fake = self.nets["generator"](z, self.real.y)
-            self._draws += 1
+                self._fake = self.nets["generator"](self.z(), self.real.y)
         return self._fake
 
     def moved(self, player: str) -> None:
         """Forgets the fakes when the generator has moved: they came from weights that are no more."""
         if player == "generator":
-            self._fake = None
+            self._fake = self._z = None
 
 
 class Phase(NamedTuple):
-    """One player's move: the loss [] whose gradient moves it, due every so many steps, made `repeat` times."""
+    """One player's move: the loss [] whose gradient moves it, within constraints, when it is due, made `repeat` times.
+
+    `when(step, memory)` is asked before each step, counted from 0.
+    """
 
     name: str
     player: str
     loss: Callable[[Exchange], Tensor]
-    every: int = 1
+    when: Callable[[int, Memory], bool] = lambda step, memory: True
     repeat: int = 1
-
-    def due(self, step: int) -> bool:
-        """Whether the player moves in the step with this number, counted from 0; the last of each `every`."""
-        return (step + 1) % self.every == 0
+    constraints: tuple[Constraint, ...] = ()
 
 
 class Game(Spec):
     """Who moves when, and for what."""
 
+    def start(self, data: DataSpec, nets: Mapping[str, nn.Module]) -> Memory:
+        """What the game remembers before the first step."""
+        return {}
+
+    def check(self, data: DataSpec, nets: Mapping[str, nn.Module]) -> None:
+        """Raises `RequestError` where parts contradict each other, the data or the networks."""
+
+    def shown(self, data: DataSpec) -> DataSpec:
+        """What the discriminator sees of the data; its network is built for that."""
+        return data
+
+    order: ClassVar[Literal["alternating", "simultaneous", "extragradient"]] = "alternating"
+
+    def critic(self, nets: Mapping[str, nn.Module], clock: Clock, memory: Memory) -> Critic:
+        """The discriminator behind what it is shown at this moment."""
+        return Critic(nets["discriminator"])
+
     def phases(self) -> tuple[Phase, ...]:
         raise NotImplementedError(f"{type(self).__name__} must define phases()")
+
+    def after(self, exchange: Exchange) -> None:
+        """After the step's moves: brings the memory up to date, in place."""

@@ -21,7 +21,7 @@ class Minimax(Objective):
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return softplus(-real_logits) + softplus(fake_logits)
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return -softplus(fake_logits)
 
 
@@ -31,5 +31,5 @@ class NonSaturating(Objective):
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return softplus(-real_logits) + softplus(fake_logits)
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return softplus(-fake_logits)

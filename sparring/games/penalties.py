@@ -3,21 +3,20 @@ actually converge?")."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import ClassVar
 
-from sparring.core.errors import RequestError
-from sparring.core.game import Penalty, Seen
+import torch
+from torch import Tensor
+
+from sparring.core.game import Critic, Penalty, Seen
 
 
 class R1(Penalty):
     """Equation 9: weight/2 · |∇ D(x)|² at real samples, per sample, summed over pixels; the weight is the paper's γ."""
 
-    def __post_init__(self) -> None:
-        if self.weight < 0 or self.every < 1:
-            raise RequestError(f"R1: expected weight >= 0 and every >= 1, found {self.weight} and {self.every}")
+    per_sample: ClassVar[bool] = True
 
-    def __call__(self, discriminator: nn.Module, real: Seen, fake: Seen) -> Tensor:
+    def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
         # Each sample's logit depends on its own x alone (in a discriminator without batch statistics), so the
         # gradient of the sum holds every sample's gradient.
         (gradient,) = torch.autograd.grad(real.logits.sum(), real.x, create_graph=True)

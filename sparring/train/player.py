@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
+from sparring.core.game import Clock, Constraint
 from sparring.core.spec import Spec
 from sparring.train.optimizers import Optimizer
-from sparring.train.schedule import Clock
 
 
 class Average(Spec):
@@ -54,11 +55,15 @@ class Player:
             self._live, self._mean, self._copied = _pairs(net, self.average)
 
     @torch.no_grad()
-    def move(self, clock: Clock) -> None:
+    def move(self, clock: Clock, constraints: Sequence[Constraint] = ()) -> None:
         """One step along the gradients, at the clock's learning rate; the gradients are used up."""
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        for constraint in constraints:
+            constraint.limit(gradients)
         rate = self.optimizer.lr * self.optimizer.schedule.factor(clock)
         self.optimizer.step(self.parameters, gradients, self.memory, rate)
+        for constraint in constraints:
+            constraint.project(self.parameters)
         self.forget()
 
     def forget(self) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import bisect
 import math
 import re
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from sparring.core.errors import RequestError
+from sparring.core.game import Clock
 from sparring.core.spec import Spec
 
 _UNITS = {
@@ -109,15 +110,6 @@ class Pace:
         rate = (step - self._step) / max(1e-9, seconds - self._seconds - self._paused)
         self._step, self._seconds, self._paused = step, seconds, 0.0
         return rate
-
-
-class Clock(NamedTuple):
-    """Where a run stands: steps made, images seen, passes over the data, share of the run that is done."""
-
-    step: int
-    images: int
-    epoch: float
-    progress: float
 
 
 class Schedule(Spec):

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sparring.core.game import Clock
 from sparring.train.recipe import Scoring
-from sparring.train.schedule import Clock
 from sparring.train.stopping import Progress
 
 LEADERS = 3

@@ -10,12 +10,12 @@ trained on of learning by heart (Brock et al. 2019, BigGAN, section 4.2; Karras 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-from sparring.core.game import Exchange
+from sparring.core.game import Critic, Exchange
 from sparring.core.protocols import Batch
 from sparring.train.phase import frozen
 
@@ -25,11 +25,10 @@ _TINY = 1e-12
 
 
 def look(
-    nets: Mapping[str, nn.Module],
+    exchange: Exchange,
+    critic: Critic,
     generator_loss: Callable[[Exchange], Tensor],
-    real: Batch,
     held_out: Batch | None,
-    z: Tensor,
 ) -> dict[str, Tensor]:
     """The signals, each a float32 tensor [] on the device, by these names.
 
@@ -45,20 +44,21 @@ def look(
     - `label_effect`: |G(z, y) - G(z, y')| over |G(z, y) - G(z', y)|, means over y' ≠ y and z' ≠ z.
     - `d_weights`, `g_weights`: the norm of all parameters.
 
-    Those of labels and of held-out samples are missing where there are none. `real` and `held_out` are batches
-    [B, *shape], at least two samples; z is [B, dim].
+    Those of labels and of held-out samples are missing where there are none. The exchange shows at least
+    two real samples; `critic` is the discriminator as it sees them, and `held_out` a batch of theirs.
     """
+    nets, real, z = exchange.nets, exchange.real, exchange.z()
     generator, discriminator = nets["generator"], nets["discriminator"]
     y, count = real.y, len(real.x)
     with frozen([buffer for net in nets.values() for buffer in net.buffers()]):
         with torch.no_grad():
             fake = generator(z, y).float()
             others = None if y is None else (generator(z.roll(1, 0), y), generator(z, y.roll(1, 0)))
-        real_slope, real_logits = _slope(discriminator, real)
-        fake_slope, fake_logits = _slope(discriminator, Batch(fake, y))
-        pull = _pull(discriminator, generator_loss, Batch(fake, y), z)
+        real_slope, real_logits = _slope(critic, real)
+        fake_slope, fake_logits = _slope(critic, Batch(fake, y))
+        pull = _pull(exchange, generator_loss, Batch(fake, y))
         with torch.no_grad():
-            held_logits = None if held_out is None else discriminator(held_out.x, held_out.y).float()
+            held_logits = None if held_out is None else critic(held_out.x, held_out.y)
     with torch.no_grad():
         grad_real, grad_fake = real_slope.square().mean(), fake_slope.square().mean()
         spread = _spread(real.x, y)
@@ -103,12 +103,18 @@ def _slope(discriminator: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     return gradient.flatten(1).norm(dim=1), logits.detach()
 
 
-def _pull(discriminator: nn.Module, generator_loss: Callable[[Exchange], Tensor], fake: Batch, z: Tensor) -> Tensor:
+def _pull(exchange: Exchange, generator_loss: Callable[[Exchange], Tensor], fake: Batch) -> Tensor:
     """|∂L/∂x| [B] of the generator's mean loss L at its samples x, whatever the game."""
     x = fake.x.detach().requires_grad_()
-    nets = {"generator": Shown(x), "discriminator": discriminator}
-    exchange = Exchange(nets, fake, lambda _: z, step=0, generator_moves=True)
-    (gradient,) = torch.autograd.grad(generator_loss(exchange), x)
+    nets = {**exchange.nets, "generator": Shown(x)}
+    shown = Exchange(
+        nets,
+        Batch(exchange.real.x, fake.y),
+        lambda _: exchange.z(),
+        clock=exchange.clock,
+        memory=exchange.memory,
+    )
+    (gradient,) = torch.autograd.grad(generator_loss(shown), x)
     length: Tensor = gradient.flatten(1).norm(dim=1)
     return length
 

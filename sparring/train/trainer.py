@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import TrainingError
-from sparring.core.game import Exchange
+from sparring.core.game import Clock, Critic, Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
 from sparring.train.events import Alarmed, Event, Judge, Mended, Sampled, Saved, Scored, Stepped
@@ -28,7 +28,7 @@ from sparring.train.phase import play
 from sparring.train.player import Player
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
-from sparring.train.schedule import Budget, Clock, Pace, Plan
+from sparring.train.schedule import Budget, Pace, Plan
 from sparring.train.scores import Ledger
 from sparring.train.signals import look
 from sparring.train.teaching import teach
@@ -63,7 +63,7 @@ class Trainer:
         torch.set_float32_matmul_precision(train.matmul)
         self._seed("init")
         generator = recipe.generator.build(source.spec, recipe.prior.dim).to(device)
-        discriminator = recipe.discriminator.build(source.spec, recipe.prior.dim).to(device)
+        discriminator = recipe.discriminator.build(recipe.game.shown(source.spec), recipe.prior.dim).to(device)
         if source.spec.is_image:
             # What nn.Module.to declares for this keyword is narrower than what it takes.
             generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,8 +73,10 @@ class Trainer:
             "generator": Player(generator, recipe.optimizers.generator, train.average),
         }
         self.nets = {name: player.net for name, player in self.players.items()}
+        recipe.game.check(source.spec, self.nets)
         for mend in train.mend:
             mend.check(recipe.game)
+        self.memory = {k: v.to(device) for k, v in recipe.game.start(source.spec, self.nets).items()}
         self.changes = Changes()
         self.game, self.phases = recipe.game, recipe.game.phases()
         self.arithmetic: AbstractContextManager[object] = nullcontext()
@@ -178,12 +180,13 @@ class Trainer:
         clock = self.clock
         self._seed("step", step)
         real = self.source.take(self.order.indices(clock.images, train.batch).to(self.device))
-        due = [phase for phase in self.phases if phase.due(step)]
+        due = [phase for phase in self.phases if phase.when(step, self.memory)]
         exchange = Exchange(
             self.nets,
             real,
             lambda draw: self._noise("noise", train.batch, step, draw),
-            step=step,
+            clock=clock,
+            memory=self.memory,
             generator_moves=any(phase.player == "generator" for phase in due),
         )
         if exchange.generator_moves:
@@ -191,9 +194,8 @@ class Trainer:
             # generator's running statistics are frozen.
             with self.arithmetic:
                 exchange.fake()
-        for phase in due:
-            for _ in range(phase.repeat):
-                play(phase, exchange, self.players, clock, self.arithmetic)
+        play(self.game.order, due, exchange, self.players, clock, self.arithmetic)
+        self.game.after(exchange)
         self.step += 1
         for player in self.players.values():
             player.update_average(self.step, train.batch)
@@ -211,7 +213,14 @@ class Trainer:
             held_out = self.held_out.take(index.to(self.device))
         loss = next(phase.loss for phase in self.phases if phase.player == "generator")
         with self.arithmetic:
-            self.looks.add(look(self.nets, loss, real, held_out, self._noise("look", count, step)))
+            exchange = Exchange(
+                self.nets,
+                real,
+                lambda _: self._noise("look", count, step),
+                clock=self.clock,
+                memory=self.memory,
+            )
+            self.looks.add(look(exchange, self._critic(), loss, held_out))
 
     def sample(self, z: Tensor, y: Tensor | None, *, chunk: int = 500) -> Tensor:
         """Samples float32 [N, *shape] in [-1, 1] of the averaged generator, on the CPU."""
@@ -235,7 +244,7 @@ class Trainer:
         x = self.sample(z, y)
         with self.arithmetic:
             # Of the whole grid, because a discriminator may compare the samples of a batch with each other.
-            lesson = teach(self.nets["discriminator"], x.to(self.device), y)
+            lesson = teach(self._critic(), x.to(self.device), y)
         shown = lesson.part(slice(0, _ROWS_TAUGHT * GRID_COLUMNS, GRID_COLUMNS))
         return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown)
 
@@ -298,6 +307,7 @@ class Trainer:
         """Everything the run's future depends on: live tensors by name, and plain data."""
         tensors = {f"report.{k}": v for k, v in self.report.state().items()}
         tensors |= {f"looks.{k}": v for k, v in self.looks.state().items()}
+        tensors |= {f"game.{k}": v for k, v in self.memory.items()}
         tensors |= {f"{which}.{k}": v for which, kept in self.kept.items() for k, v in kept.items()}
         for name, player in self.players.items():
             tensors |= {f"{name}.{k}": v for k, v in player.state().items()}
@@ -316,12 +326,16 @@ class Trainer:
 
     def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Takes a state back in: the run goes on from there as if it had never stopped."""
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("report", "looks", "good", "newer", *self.players)}
+        parts: dict[str, dict[str, Tensor]] = {
+            name: {} for name in ("report", "looks", "game", "good", "newer", *self.players)
+        }
         for key, tensor in tensors.items():
             part, _, rest = key.partition(".")
             parts[part][rest] = tensor
         for name, player in self.players.items():
             player.load(parts[name])
+        for key, tensor in self.memory.items():
+            tensor.copy_(parts["game"][key])
         self.report.load(parts["report"])
         self.looks.load(parts["looks"])
         self.watch = Watch.from_json(meta["watch"])
@@ -386,6 +400,9 @@ class Trainer:
         self.kept["newer"] = {name: tensor.clone() for name, tensor in self.kept["good"].items()}
         self.watch = Watch((), {})
         self.report, self.looks = Report(), Report()
+
+    def _critic(self) -> Critic:
+        return self.game.critic(self.nets, self.clock, self.memory)
 
     def _numbered_samples(self, start: int, count: int) -> Batch:
         seed = self.recipe.train.seed

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Exchange
+from sparring.core.game import START, Exchange
 from sparring.core.protocols import Batch
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import NonSaturating
@@ -29,7 +29,7 @@ def exchange(*, step: int = 0, generator_moves: bool = True) -> Exchange:
     nets = {"generator": Linear(2, 3), "discriminator": Linear(3, 1)}
     real = Batch(torch.randn(5, 3, dtype=torch.float64), None)
     draws = [torch.randn(5, 2, dtype=torch.float64) for _ in range(3)]
-    return Exchange(nets, real, lambda n: draws[n], step=step, generator_moves=generator_moves)
+    return Exchange(nets, real, lambda n: draws[n], clock=START._replace(step=step), generator_moves=generator_moves)
 
 
 def test_losses_are_the_objective_s_means_with_weights() -> None:
@@ -39,7 +39,7 @@ def test_losses_are_the_objective_s_means_with_weights() -> None:
     fake = g(ex._noise(0))
     loss = game.discriminator_loss(ex)
     torch.testing.assert_close(loss, 0.5 * NonSaturating().discriminator(d(ex.real.x), d(fake)).mean())
-    torch.testing.assert_close(game.generator_loss(ex), 0.25 * NonSaturating().generator(d(fake)).mean())
+    torch.testing.assert_close(game.generator_loss(ex), 0.25 * NonSaturating().generator(d(fake), d(fake)).mean())
 
 
 def test_a_lazy_penalty_is_due_in_every_nth_step_with_n_times_its_weight() -> None:
@@ -95,8 +95,8 @@ def test_the_discriminator_s_loss_gives_the_generator_no_gradient() -> None:
 
 def test_phases_say_the_ratio() -> None:
     d, g = Adversarial(d_steps=3, g_steps=2).phases()
-    assert [d.due(step) for step in range(4)] == [True] * 4
-    assert [g.due(step) for step in range(6)] == [False, False, True, False, False, True]
+    assert [d.when(step, {}) for step in range(4)] == [True] * 4
+    assert [g.when(step, {}) for step in range(6)] == [False, False, True, False, False, True]
     assert (d.repeat, g.repeat) == (1, 2)
 
 

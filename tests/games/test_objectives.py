@@ -49,15 +49,15 @@ def test_against_the_formula_with_probabilities() -> None:
     d_real, d_fake = real.sigmoid(), fake.sigmoid()
     for objective in ALL:
         torch.testing.assert_close(objective.discriminator(real, fake), -d_real.log() - (1 - d_fake).log())
-    torch.testing.assert_close(Minimax().generator(fake), (1 - d_fake).log())
-    torch.testing.assert_close(NonSaturating().generator(fake), -d_fake.log())
+    torch.testing.assert_close(Minimax().generator(fake, fake), (1 - d_fake).log())
+    torch.testing.assert_close(NonSaturating().generator(fake, fake), -d_fake.log())
 
 
 def test_gradient_ratio_of_the_two_generator_losses() -> None:
     """Non-saturating over saturating is (1 - D) / D: what the trick buys where D is sure."""
     fake = torch.randn(50, dtype=torch.float64, requires_grad=True)
-    (saturating,) = torch.autograd.grad(Minimax().generator(fake).sum(), fake)
-    (other,) = torch.autograd.grad(NonSaturating().generator(fake).sum(), fake)
+    (saturating,) = torch.autograd.grad(Minimax().generator(fake, fake).sum(), fake)
+    (other,) = torch.autograd.grad(NonSaturating().generator(fake, fake).sum(), fake)
     d = fake.detach().sigmoid()
     torch.testing.assert_close(other / saturating, (1 - d) / d)
 
@@ -65,7 +65,7 @@ def test_gradient_ratio_of_the_two_generator_losses() -> None:
 @pytest.mark.parametrize("objective", ALL)
 def test_finite_and_unreduced_at_extreme_logits(objective: Objective) -> None:
     logits = torch.tensor([-1e4, -50.0, 0.0, 50.0, 1e4], requires_grad=True)
-    for loss in (objective.discriminator(logits, -logits), objective.generator(logits)):
+    for loss in (objective.discriminator(logits, -logits), objective.generator(logits, logits)):
         assert loss.shape == logits.shape
         (gradient,) = torch.autograd.grad(loss.sum(), logits)
         assert torch.isfinite(loss).all()
@@ -76,4 +76,4 @@ def test_finite_and_unreduced_at_extreme_logits(objective: Objective) -> None:
 def test_gradients_by_finite_differences(objective: Objective) -> None:
     real, fake = torch.randn(2, 6, dtype=torch.float64)
     assert torch.autograd.gradcheck(objective.discriminator, (real.requires_grad_(), fake.requires_grad_()))
-    assert torch.autograd.gradcheck(objective.generator, (fake,))
+    assert torch.autograd.gradcheck(objective.generator, (fake, fake))

@@ -21,6 +21,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sparring.core.game import Clock
 from sparring.data.open import Data
 from sparring.data.tensors import from_arrays
 from sparring.games.adversarial import Adversarial
@@ -37,7 +38,7 @@ from sparring.rundir import Request, RunFolder
 from sparring.train.events import Stepped
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Train
-from sparring.train.schedule import Budget, Clock
+from sparring.train.schedule import Budget
 
 Json = dict[str, Any]
 EVIL = """</script></title>'"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}"""

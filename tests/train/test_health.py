@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError, TrainingError
-from sparring.core.game import Exchange
+from sparring.core.game import Clock, Critic, Exchange
 from sparring.core.protocols import Batch
 from sparring.data.tensors import Resident, from_arrays
 from sparring.display import ProgressLine
@@ -34,7 +34,7 @@ from sparring.train.health import LOOKS, Alarm, Health, Means, Standing, Watch, 
 from sparring.train.mend import AdaptSteps, Changes, Mending, RaisePenalty, Rollback, parse_mends
 from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe
-from sparring.train.schedule import Clock, Plan
+from sparring.train.schedule import Plan
 from sparring.train.signals import look
 from sparring.train.trainer import Trainer
 
@@ -74,12 +74,16 @@ def generator_loss(exchange: Exchange) -> Tensor:
     return torch.log1p(torch.exp(-logits)).mean()
 
 
+def asked(nets: dict[str, nn.Module], real: Batch, z: Tensor, held_out: Batch | None = None) -> dict[str, Tensor]:
+    return look(Exchange(nets, real, lambda _: z), Critic(nets["discriminator"]), generator_loss, held_out)
+
+
 def test_signals_of_a_linear_discriminator() -> None:
     random = torch.Generator().manual_seed(0)
     real, held, z = (torch.randn(7, 2, generator=random) + shift for shift in (1.0, 0.5, 0.0))
     w, b = torch.tensor([0.3, -0.4]), 0.1
     nets = {"generator": Moved(), "discriminator": Linear(w, b)}
-    found = {k: float(v) for k, v in look(nets, generator_loss, Batch(real, None), Batch(held, None), z).items()}
+    found = {k: float(v) for k, v in asked(nets, Batch(real, None), z, Batch(held, None)).items()}
     d_real, d_held, d_fake = ([float(x @ w + b) for x in xs] for xs in (real, held, 3 * z))
     sigmoid = [1 / (1 + math.exp(v)) for v in d_fake]  # of minus the logit: |d loss / d logit|
     expected = {
@@ -108,7 +112,7 @@ def test_signals_of_a_linear_discriminator() -> None:
 def test_pairs_that_tie_count_half() -> None:
     z = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     same = {"generator": Moved(), "discriminator": Linear(torch.zeros(2), 1.0)}
-    found = look(same, generator_loss, Batch(z + 1, None), None, z)
+    found = asked(same, Batch(z + 1, None), z)
     assert float(found["d_pairs"]) == 0.5
     assert float(found["g_slope"]) == 0.0  # no slope to weigh by, and no division by it
 
@@ -124,7 +128,7 @@ def test_slopes_are_per_sample_and_squared_before_the_mean() -> None:
 
     real = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
     z = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    found = look({"generator": Moved(), "discriminator": Bowl()}, generator_loss, Batch(real, None), None, z)
+    found = asked({"generator": Moved(), "discriminator": Bowl()}, Batch(real, None), z)
     assert float(found["grad_real"]) == pytest.approx((25 + 1) / 2)
     assert float(found["grad_fake"]) == pytest.approx((9 + 36) / 2)
     assert float(found["grad_ratio"]) == pytest.approx(13 / 22.5)
@@ -136,11 +140,11 @@ def test_labels_in_the_signals() -> None:
     y = torch.tensor([0, 1, 0, 1])
     z = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
     nets = {"generator": Moved(), "discriminator": Linear(torch.tensor([1.0, 1.0]), 0.0)}
-    found = look(nets, generator_loss, Batch(real, y), None, z)
+    found = asked(nets, Batch(real, y), z)
     assert float(found["spread"]) == pytest.approx((1 + 3) / 2)
     assert float(found["diversity"]) == pytest.approx((6 + 9) / 2 / 2)
     assert float(found["label_effect"]) == pytest.approx(2 / (3 * (4 + 1 + 1 + 2) / 4))
-    alone = look(nets, generator_loss, Batch(real, torch.zeros(4, dtype=torch.int64)), None, z)
+    alone = asked(nets, Batch(real, torch.zeros(4, dtype=torch.int64)), z)
     assert float(alone["label_effect"]) == 1.0  # a batch of one label says nothing
 
 

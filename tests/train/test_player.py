@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from sparring.core.errors import RequestError
+from sparring.core.game import Clock
 from sparring.train.optimizers import SGD, Adam, Optimizer, RMSprop
 from sparring.train.player import Average, Player
-from sparring.train.schedule import Clock, InverseDecay
+from sparring.train.schedule import InverseDecay
 
 
 def net() -> nn.Sequential:

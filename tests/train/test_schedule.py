@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparring.core.errors import RequestError
-from sparring.train.schedule import Budget, Clock, Constant, Cosine, InverseDecay, Plan, parse_budget
+from sparring.core.game import Clock
+from sparring.train.schedule import Budget, Constant, Cosine, InverseDecay, Plan, parse_budget
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from sparring.core.game import Clock
 from sparring.train.recipe import Scoring
-from sparring.train.schedule import Clock
 from sparring.train.scores import Entered, Ledger
 
 LOWER = {"fid": "lower"}

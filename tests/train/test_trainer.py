@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import TrainingError
+from sparring.core.game import Clock
 from sparring.core.protocols import Batch
 from sparring.data.tensors import Resident
 from sparring.games.adversarial import Adversarial
@@ -22,7 +23,7 @@ from sparring.networks.layered import Discriminator, Generator
 from sparring.train.events import Event, Sampled, Saved, Scored, Stepped
 from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe, Scoring
-from sparring.train.schedule import Budget, Clock, Constant, Cosine, InverseDecay, Schedule
+from sparring.train.schedule import Budget, Constant, Cosine, InverseDecay, Schedule
 from sparring.train.stopping import Patience
 from sparring.train.trainer import Trainer
 
