@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import TrainingError
-from sparring.core.game import Clock
 from sparring.core.protocols import Batch
 from sparring.data.tensors import Resident
 from sparring.games.adversarial import Adversarial
@@ -206,8 +205,8 @@ def test_the_discriminator_is_frozen_in_the_generator_s_turn(trainer: Make, reci
         player = playing.players[phase.player]
         original = player.move
 
-        def move(clock: Clock, name: str = phase.player, original: Any = original) -> None:
-            original(clock)
+        def move(*given: Any, name: str = phase.player, original: Any = original) -> None:
+            original(*given)
             states[name] = snapshot()
 
         player.move = move  # type: ignore[method-assign]
