@@ -27,6 +27,7 @@ from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import Panel, Series, curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid
+from sparring.pictures.ink import BLUE, ORANGE
 from sparring.recipes.automatic import settle
 from sparring.train import teaching
 from sparring.train.events import Alarmed, Sampled, Stepped
@@ -180,8 +181,8 @@ class GAN:
         """Draws the losses over images seen as a PNG."""
         self._trained()
         seen = self.history["images"]
-        losses = [("discriminator", "loss_d", "#1f77b4"), ("generator", "loss_g", "#e6862d")]
-        beliefs = [("D(real)", "d_real", "#1f77b4"), ("D(fake)", "d_fake", "#e6862d")]
+        losses = [("discriminator", "loss_d", BLUE), ("generator", "loss_g", ORANGE)]
+        beliefs = [("D(real)", "d_real", BLUE), ("D(fake)", "d_fake", ORANGE)]
         panels = [
             Panel(title, tuple(Series(name, seen, self.history[key], color) for name, key, color in rows))
             for title, rows in (("losses (not a measure of quality)", losses), ("what D believes", beliefs))

@@ -131,7 +131,8 @@ class RunFolder:
         returns what was made."""
         drawn = []
         log, scores = (read_log(self.path / name, []) for name in ("log.jsonl", "scores.jsonl"))
-        panels = picture_panels(log, scores)
+        best = self.path / "checkpoints" / "best.json"
+        panels = picture_panels(log, scores, int(read_json(best)["checkpoint"]) if best.exists() else None)
         if panels:
             curves(self.path / "curves.png", panels, info=self._info())
             drawn.append(self.path / "curves.png")

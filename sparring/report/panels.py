@@ -91,12 +91,14 @@ def log_panels(log: list[Row], best: float | None) -> dict[str, list[Panel]]:
     }
 
 
-def picture_panels(log: list[Row], scores: list[Row]) -> list[Panel]:
+def picture_panels(log: list[Row], scores: list[Row], best: float | None) -> list[Panel]:
     """The panels of `curves.png`: losses, beliefs, then each score, with one panel for each kind of provenance that it
-    has. Shares of the rarest and the commonest class, and values of single classes, are left to the page."""
+    has; `best` is the checkpoint that is taken away, in images seen.
+
+    Shares of the rarest and the commonest class, and values of single classes, are left to the page.
+    """
     course = log_panels(log, None)
     panels = course["losses"] + course["beliefs"]
-    best = next((row.images for row in reversed(scores) if row.best), None)
     groups = by_provenance(scores)
     for place, name in enumerate(score_names(scores)):
         if name in _ON_THE_PAGE_ONLY:

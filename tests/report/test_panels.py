@@ -103,7 +103,7 @@ def test_the_log_has_its_pairs_its_pace_and_all_other_signals() -> None:
 def test_the_picture_has_losses_then_beliefs_then_scores() -> None:
     log = [row(100, loss_d=1.0, loss_g=2.0, d_real=0.7, d_fake=0.3, r1=1.0, images_per_second=9.0)]
     values = {"fid": 9.0, "classes_covered": 9.0, "class_min": 0.1, "class_max": 0.2, "share_class_0": 0.1}
-    panels = picture_panels(log, [row(100, True, **values), row(200, **values)])
+    panels = picture_panels(log, [row(100, True, **values), row(200, **values)], 100)
     assert [panel.title for panel in panels] == [
         "Losses",
         "What the discriminator believes",
@@ -122,7 +122,7 @@ def test_scores_of_different_provenance_share_no_axis() -> None:
         row(300, best=True, fid=5.0, kid=0.05),
         row(400, provenance={"features": "pca64-pixels", "features_sha256": "b2"}, fid=90.0),
     ]
-    panels = picture_panels([], rows)
+    panels = picture_panels([], rows, 300)
     assert [(p.title.split(":")[0], p.series[0].x) for p in panels] == [
         ("fid", [100, 300]),
         ("fid", [200]),
@@ -144,11 +144,11 @@ def test_scores_of_different_provenance_share_no_axis() -> None:
 def test_another_version_and_another_seed_share_an_axis() -> None:
     rows = [row(100, fid=9.0, provenance={"sparring": "1", "seed": 0})]
     rows += [row(200, fid=7.0, provenance={"sparring": "2", "seed": 1})]
-    assert len(picture_panels([], rows)) == 1
+    assert len(picture_panels([], rows, 300)) == 1
 
 
 def test_an_older_row_without_provenance_stands_alone() -> None:
     rows = [row(100, fid=9.0), row(200, fid=8.0)._replace(provenance={})]
-    _, second = picture_panels([], rows)
+    _, second = picture_panels([], rows, 300)
     assert second.title == "fid: unknown samples against unknown data, unknown features"
     assert "unknown" in second.note
