@@ -1,8 +1,10 @@
-"""Sets that go by a name: `digits` comes with scikit-learn; the others are found, or downloaded and checked.
+"""Sets that go by a name: `digits` comes with scikit-learn, toys are drawn; the others are found, or downloaded and
+checked.
 
 They are looked for under `$SPARRING_DATA/<name>/`, then in the cache (`$SPARRING_CACHE`, else the user's cache folder),
 and only then downloaded. Bytes that do not match the published hash are never used.
 
+- gaussian1d, grid25, moons, ring8, spirals, swiss_roll: see `sparring.data.toys`.
 - digits: E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI, 1998; 8×8.
 - mnist: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits"; 28×28.
 - fashion-mnist: H. Xiao, K. Rasul and R. Vollgraf, arXiv:1708.07747; 28×28.
@@ -30,8 +32,9 @@ from sparring.core.files import cache_folder, write_atomically
 from sparring.data.idx import read_idx
 from sparring.data.limits import printable
 from sparring.data.tensors import Resident, from_arrays
+from sparring.data.toys import TOYS, load_toy
 
-NAMES = ("cifar10", "digits", "fashion-mnist", "mnist")
+NAMES = ("cifar10", "digits", "fashion-mnist", "mnist", *TOYS)
 
 
 class Remote(NamedTuple):
@@ -100,6 +103,8 @@ def load_named(name: str, split: str = "train") -> Resident:
         source = load_digits(split)
     elif name == "cifar10":
         source = load_cifar10(split)
+    elif name in TOYS:
+        source = load_toy(name, split)
     else:
         source = load_idx_set(MNIST if name == "mnist" else FASHION_MNIST, split)
     source.report.update(source=name, split=split)
