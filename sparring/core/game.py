@@ -60,7 +60,7 @@ class Part(Spec):
     """A part of a game. Most parts have no memory and are the same throughout."""
 
     def memory(self, data: DataSpec) -> Memory:
-        """What is remembered before the first step: tensors named like the fields that they stand in for."""
+        """What is remembered before the first step; a tensor named like a field stands in for it."""
         return {}
 
     def at(self, clock: Clock, memory: Memory) -> Self:
