@@ -109,15 +109,16 @@ class Show(Part):
         raise NotImplementedError(f"{type(self).__name__} must define __call__()")
 
 
-class Critic(nn.Module):
+class Critic:
     """The discriminator behind what it is shown: `critic(x, y)` are logits [B] of samples x [B, *shape], in the
     precision of x; fewer of them where samples are shown in packs."""
 
+    # Not a module: one is made in every turn, and to make a module takes as long as a small network's layer.
+    __slots__ = ("net", "show")
+
     def __init__(self, net: nn.Module, show: Sequence[Show] = ()) -> None:
-        super().__init__()
         self.net = net
         self.show = show
-        self.training = net.training
 
     def shown(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """x and y after all that is done to them."""
@@ -125,7 +126,7 @@ class Critic(nn.Module):
             x, y = show(x, y)
         return x, y
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         # Losses are of the data's precision also where networks compute in bfloat16.
         logits: Tensor = self.net(*self.shown(x, y)).to(x.dtype)
         return logits

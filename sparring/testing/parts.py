@@ -63,21 +63,21 @@ def check_penalty(penalty: Penalty) -> None:
         memory = _copied(penalty.memory(data))
         real, fake = (_samples(data, 4, seed) for seed in (0, 1))
 
-        def term(weight: float | None = None, critic: nn.Module = critic, memory: Memory = memory) -> Tensor:
+        def term(weight: float | None = None, critic: Critic = critic, memory: Memory = memory) -> Tensor:
             part = penalty if weight is None else penalty.replace(weight=weight, final=None)
             torch.manual_seed(3)
             seen = [Seen(x.clone().requires_grad_(), None, torch.empty(0)) for x in (real, fake)]  # noqa: B023
             seen = [s._replace(logits=critic(s.x, None)) for s in seen]
-            return part.at(START, memory)(critic, *seen)  # type: ignore[arg-type]
+            return part.at(START, memory)(critic, *seen)
 
         found = term()
         expect(found.shape in ((4,), ()), f"{name}: a term of shape {list(found.shape)} for 4 samples")
         expect(torch.equal(found, term()), f"{name}: the same random numbers give two results")
         double = torch.allclose(term(2.0), 2 * term(1.0), rtol=1e-9, atol=1e-12)
         expect(double, f"{name}: twice the weight is not twice the term")
-        _along(lambda term=term: term().sum(), list(critic.parameters()), name)  # type: ignore[misc]
+        _along(lambda term=term: term().sum(), list(critic.net.parameters()), name)  # type: ignore[misc]
         steep = Critic(Smooth(data, scale=EXTREME))
-        gradients = torch.autograd.grad(term(None, steep).sum(), list(steep.parameters()), allow_unused=True)
+        gradients = torch.autograd.grad(term(None, steep).sum(), list(steep.net.parameters()), allow_unused=True)
         for gradient in gradients:
             finite = gradient is None or bool(gradient.isfinite().all())
             expect(finite, f"{name}: its gradient is not finite at logits up to {EXTREME:g}")

@@ -122,6 +122,52 @@ class RMSprop(Optimizer):
         )
 
 
+class OptimisticSGD(Optimizer):
+    """Daskalakis et al. 2018 ("Training GANs with optimism"), equation 6: parameter -= lr · (2 g_t - g_{t-1}).
+
+    The last gradient stands for the next one, so a step corrects the last one by what it could not know: where plain
+    descent circles (a bilinear game) this one spirals inwards, at the cost of one gradient in a step.
+    """
+
+    def init(self, parameters: Sequence[Tensor]) -> State:
+        return {"previous": _zeros(parameters)}
+
+    def step(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: float) -> None:
+        torch._foreach_add_(list(parameters), list(gradients), alpha=-2 * lr)
+        torch._foreach_add_(list(parameters), state["previous"], alpha=lr)
+        torch._foreach_copy_(state["previous"], list(gradients))
+
+
+class OptimisticAdam(Optimizer):
+    """Daskalakis et al. 2018, algorithm 1: parameter -= lr · (2 a_t - a_{t-1}), a = Adam's m̂ / (√v̂ + eps)."""
+
+    betas: tuple[float, float] = (0.0, 0.99)
+    eps: float = 1e-8
+
+    def init(self, parameters: Sequence[Tensor]) -> State:
+        return {
+            "exp_avg": _zeros(parameters),
+            "exp_avg_sq": _zeros(parameters),
+            "previous": _zeros(parameters),
+            "step": [torch.zeros((), device=p.device) for p in parameters],
+        }
+
+    def step(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: float) -> None:
+        mean, square, step = state["exp_avg"], state["exp_avg_sq"], state["step"]
+        torch._foreach_add_(step, 1)
+        torch._foreach_lerp_(mean, list(gradients), 1 - self.betas[0])
+        torch._foreach_mul_(square, self.betas[1])
+        torch._foreach_addcmul_(square, list(gradients), list(gradients), 1 - self.betas[1])
+        # All parameters have made as many steps.
+        unbiased = torch._foreach_div(mean, 1 - self.betas[0] ** step[0])
+        scale = torch._foreach_sqrt(torch._foreach_div(square, 1 - self.betas[1] ** step[0]))
+        torch._foreach_add_(scale, self.eps)
+        now = torch._foreach_div(unbiased, scale)
+        torch._foreach_add_(list(parameters), now, alpha=-2 * lr)
+        torch._foreach_add_(list(parameters), state["previous"], alpha=lr)
+        torch._foreach_copy_(state["previous"], list(now))
+
+
 class Optimizers(Spec):
     """One optimiser for each player."""
 

@@ -95,10 +95,10 @@ class Shown(nn.Module):
         return self.x
 
 
-def _slope(discriminator: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def _slope(critic: Critic, batch: Batch) -> tuple[Tensor, Tensor]:
     """|∇D(x)| [B] and D(x) [B]."""
     x = batch.x.detach().requires_grad_()
-    logits = discriminator(x, batch.y).float()
+    logits = critic(x, batch.y).float()
     (gradient,) = torch.autograd.grad(logits.sum(), x)
     return gradient.flatten(1).norm(dim=1), logits.detach()
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
+from sparring.core.game import Critic
 from sparring.train.phase import frozen
 
 SIZE = 0.1
@@ -74,7 +75,7 @@ def step(x: Tensor, advice: Tensor, size: float = SIZE) -> Tensor:
     return (x + size * advice / length.where(length > 0, 1)).clamp(-1, 1)
 
 
-def teach(discriminator: nn.Module, x: Tensor, y: Tensor | None = None, size: float = SIZE) -> Lesson:
+def teach(discriminator: nn.Module | Critic, x: Tensor, y: Tensor | None = None, size: float = SIZE) -> Lesson:
     """Samples x [n, *shape] with labels y [n] or None, the advice for them, and what a step of that size along it
     (see `step`) changes in the discriminator's eyes."""
     logits, found = _asked(discriminator, x, y)
@@ -84,7 +85,7 @@ def teach(discriminator: nn.Module, x: Tensor, y: Tensor | None = None, size: fl
     return Lesson(x.detach(), found, after, logits, logits_after, y)
 
 
-def _asked(discriminator: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+def _asked(discriminator: nn.Module | Critic, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
     """Logits [n] and their slopes [n, *shape], both detached."""
     with _unnoticed(discriminator, x.device), torch.enable_grad():
         seen = x.detach().clone().requires_grad_()
@@ -94,8 +95,9 @@ def _asked(discriminator: nn.Module, x: Tensor, y: Tensor | None) -> tuple[Tenso
 
 
 @contextmanager
-def _unnoticed(discriminator: nn.Module, device: torch.device) -> Iterator[None]:
+def _unnoticed(discriminator: nn.Module | Critic, device: torch.device) -> Iterator[None]:
     """Within it the discriminator may be called; its buffers and the random numbers are then put back."""
     devices = [device] if device.type == "cuda" else []
-    with frozen(list(discriminator.buffers())), torch.random.fork_rng(devices):
+    net = discriminator.net if isinstance(discriminator, Critic) else discriminator
+    with frozen(list(net.buffers())), torch.random.fork_rng(devices):
         yield
