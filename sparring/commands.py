@@ -134,7 +134,7 @@ def score(options: argparse.Namespace) -> int:
     data = Data(source=options.against, split=options.split, size=parse_size(options.size) if options.size else None)
     reference = data.load()
     held_out = _held_out(options.held_out, data)
-    metrics = named(name for name in options.metrics.split(",") if name)
+    metrics = named((name for name in options.metrics.split(",") if name), reference.spec)
     name = options.features
     network = load(name, reference, execute=True) if name else None
     judge = Judge(reference, metrics=metrics, features=network, held_out=held_out, keep=options.keep)

@@ -13,6 +13,8 @@ from sparring.core.errors import RequestError, nearest
 from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.seeds import derive
 from sparring.data.tensors import from_arrays
+from sparring.data.toys import toy_of
+from sparring.metrics.divergence import Divergence
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.frechet import FID, HeldOutFID
 from sparring.metrics.inception_score import InceptionScore
@@ -23,7 +25,7 @@ from sparring.metrics.likelihood import Parzen
 from sparring.metrics.manifold import DensityCoverage, PrecisionRecall
 from sparring.metrics.memorisation import Memorisation
 from sparring.metrics.metric import Metric
-from sparring.metrics.modes import Classes, Modes
+from sparring.metrics.modes import Classes, Mixture, Modes
 from sparring.metrics.path import PathLength
 from sparring.metrics.per_class import PerClass
 from sparring.metrics.two_sample import NearestNeighbour
@@ -40,6 +42,8 @@ METRICS: dict[str, type[Metric]] = {
     "density_coverage": DensityCoverage,
     "classes": Classes,
     "modes": Modes,
+    "mixture": Mixture,
+    "divergence": Divergence,
     "per_class": PerClass,
     "nearest_neighbour": NearestNeighbour,
     "vendi": Vendi,
@@ -88,17 +92,24 @@ def score(
     given = _source(samples, "samples")
     real = _source(reference, "reference")
     held = None if held_out is None else _source(held_out, "held_out")
-    judge = Judge(real, metrics=named(metrics), features=features, held_out=held, keep=keep)
+    judge = Judge(real, metrics=named(metrics, real.spec), features=features, held_out=held, keep=keep)
     return score_source(given, judge, len(given), seed)
 
 
-def named(metrics: Iterable[str | Metric]) -> tuple[Metric, ...]:
-    """Metrics by name, or as they are. Raises `RequestError` for an unknown name, or none at all."""
-    found = []
+def named(metrics: Iterable[str | Metric], data: DataSpec | None = None) -> tuple[Metric, ...]:
+    """Metrics by name, or as they are; a mixture whose centres are not said is the one that the data are.
+
+    Raises `RequestError` for an unknown name, or none at all.
+    """
+    toy = None if data is None else toy_of(data)
+    found: list[Metric] = []
     for metric in metrics:
         if isinstance(metric, str) and metric not in METRICS:
             raise RequestError(f"metrics {metric!r}: {nearest(metric, METRICS)}")
-        found.append(METRICS[metric]() if isinstance(metric, str) else metric)
+        one = METRICS[metric]() if isinstance(metric, str) else metric
+        if isinstance(one, Mixture) and not one.centres and toy is not None:
+            one = Mixture(centres=toy.centres, sigma=toy.sigma, scale=toy.scale)
+        found.append(one)
     if not found:
         raise RequestError(f"metrics: expected some of {', '.join(METRICS)}")
     return tuple(found)

@@ -1,6 +1,7 @@
 """Scores from Python: anybody's samples against real ones."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 import sparring
 from sparring.core.errors import RequestError
+from sparring.data.named import load_named
 from sparring.data.tensors import from_arrays
 from sparring.metrics.features import wrap
 from sparring.metrics.frechet import frechet_distance
@@ -88,13 +90,25 @@ def test_features_that_are_not_finite_are_refused(images: NDArray[np.uint8]) -> 
         sparring.score(bright, dark, ["fid"], features=broken)
 
 
+def test_known_mixtures_need_no_centres(images: NDArray[np.uint8]) -> None:
+    """Samples of the law itself reach what a perfect generator can: 1 - exp(-4.5) within three standard deviations."""
+    for name, num_modes in (("ring8", 8), ("grid25", 25)):
+        real = load_named(name, "test")
+        values = sparring.score(real, real, ["mixture"]).values
+        assert values["num_modes"] == num_modes
+        assert values["high_quality_low"] < 1 - math.exp(-4.5) < values["high_quality_high"]
+        assert values["modes_kl"] < 4 * values["modes_kl_floor"]
+    with pytest.raises(RequestError, match="Mixture: where its modes are is known for the sets ring8 and grid25"):
+        sparring.score(images, images, ["mixture"], features="values")
+
+
 def test_nothing_is_loaded_before_it_is_used() -> None:
     code = "import sparring, sys; assert 'torch' not in sys.modules; sparring.score; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_value_has_a_sentence_for_the_report(images: NDArray[np.uint8]) -> None:
-    given = [name for name in METRICS if name not in ("parzen", "path_length", "per_class")]
+    given = [name for name in METRICS if name not in ("mixture", "parzen", "path_length", "per_class")]
     found = sparring.score(images[:150], images[150:300], given, features="digits8", held_out=images[300:])
     plain = {name for name in found.values if not name.endswith(("_low", "_high"))}
     assert len(plain) > 25

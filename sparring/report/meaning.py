@@ -47,6 +47,9 @@ MEANINGS = {
     "num_modes": Meaning("Modes of the data that at least one sample meets.", "higher"),
     "modes_kl": Meaning("How far the shares of the modes are from even; 0 is even.", "lower", "modes_kl_floor"),
     "modes_kl_floor": Meaning("About what even shares would give with so many samples."),
+    "divergence": Meaning("How far samples and real data are apart, in nats; 0 for equal ones.", "lower"),
+    "kl_forward": Meaning("The same from the real data's side: large where some of them are not met.", "lower"),
+    "kl_reverse": Meaning("The same from the samples' side: large where they lie beside the data.", "lower"),
     "high_quality": Meaning("Share of samples within three standard deviations of a mode.", "higher"),
     "nn_accuracy": Meaning(
         "How often the nearest neighbour tells a sample from real data: one half is best, 1 says always, and below "

@@ -18,6 +18,8 @@ from sparring.metrics.features.choose import NAMES, choose, load
         ("fashion-mnist", (1, 28, 28), "pca"),
         ("digits", (1, 8, 8), "digits8"),
         ("faces", (1, 8, 8), "pca"),
+        ("ring8", (2,), "values"),
+        ("points", (3,), "pca"),
     ],
 )
 def test_a_classifier_only_for_what_it_was_trained_on(name: str, shape: tuple[int, ...], features: str) -> None:

@@ -199,14 +199,14 @@ def test_nothing_of_high_quality_has_no_divergence(held: Any) -> None:
 def test_mixtures_that_do_not_fit(held: Any) -> None:
     with pytest.raises(RequestError, match=r"found 2 of dimensions \[1, 2\]"):
         Mixture(centres=((0.0, 1.0), (0.0,)), sigma=1.0)
-    with pytest.raises(RequestError, match="at least one"):
-        Mixture(centres=(), sigma=1.0)
+    with pytest.raises(RequestError, match="known for the sets ring8 and grid25 alone; name others"):
+        judged(torch.zeros(50, 2), Mixture(), held)
     for sigma, scale in ((0.0, 1.0), (1.0, 0.0), (math.nan, 1.0)):
         with pytest.raises(RequestError, match="expected sigma and scale above 0"):
             Mixture(centres=RING, sigma=sigma, scale=scale)
     with pytest.raises(RequestError, match=r"samples \[50, 3\] and centres \[8, 2\]"):
         judged(torch.zeros(50, 3), Mixture(centres=RING, sigma=0.01), held)
+    metric = Mixture(centres=RING, sigma=0.01)
+    rotated = Judge(held(torch.rand(50, 2, generator=random())), metrics=(metric,), features="pca")
     with pytest.raises(RequestError, match="use features 'values'"):
-        Judge(held(torch.rand(50, 2, generator=random())), metrics=(Mixture(centres=RING, sigma=0.01),)).score(
-            lambda start, count: Batch(torch.rand(count, 2), None), num_samples=10, seed=0
-        )
+        rotated.score(lambda start, count: Batch(torch.rand(count, 2), None), num_samples=10, seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from sparring.core.errors import RequestError, nearest
@@ -35,7 +36,7 @@ NAMES = (
 
 def choose(data: DataSpec) -> str:
     """The features for some data: `digits28` for MNIST, `digits8` for scikit-learn's digits, `cifar32` for CIFAR-10,
-    else `pca`.
+    `values` for vectors of one or two numbers, else `pca`.
 
     A classifier is chosen only for the very data that it was trained on, by name and shape.
     """
@@ -45,6 +46,8 @@ def choose(data: DataSpec) -> str:
         return Digits8.name
     if data.name == "cifar10" and data.shape == Cifar32.shape:
         return Cifar32.name
+    if not data.is_image and math.prod(data.shape) <= 2:
+        return Values.name
     return "pca"
 
 
