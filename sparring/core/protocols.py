@@ -11,7 +11,8 @@ from sparring.core.spec import Spec
 
 
 class Batch(NamedTuple):
-    """Samples and their labels: x float32 [B, *shape] in [-1, 1]; y int64 [B], or None when unconditional."""
+    """Samples and what they are of: x float32 [B, *shape] in [-1, 1]; y int64 [B], their classes, or float32
+    [B, *y_shape], other conditions, or None when unconditional."""
 
     x: Tensor
     y: Tensor | None
@@ -29,12 +30,20 @@ class DataSpec(Spec):
     num_classes: int = 0
     """0 when the source has no labels, or when they are set aside."""
     class_names: tuple[str, ...] = ()
+    y_shape: tuple[int, ...] = ()
+    """Shape of one sample's condition where it is no class: (D,) for attributes (each 0 or 1) and other vectors,
+    (C, H, W) for images in [-1, 1]; () where there is none. Data have classes or these, never both."""
     sha256: str = ""
     """Hash of all samples and labels in order: the same data gives the same hash, wherever it was read from."""
 
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether every sample comes with a y."""
+        return self.num_classes > 0 or self.y_shape != ()
 
 
 @runtime_checkable
@@ -71,8 +80,10 @@ class NetworkSpec(Spec):
     """How to build a player's network.
 
     A generator maps z [B, z_dim] and y to x [B, *data.shape] in [-1, 1]; a discriminator maps x and y to logits [B].
-    y is int64 [B] when `data.num_classes > 0`, else None. A discriminator's module whose logits do not depend on the
-    other samples of a batch may say so with an attribute `per_sample = True`: real and fake then share one call.
+    y is int64 [B] when `data.num_classes > 0`, float32 [B, *data.y_shape] when that is not (), else None.
+    A discriminator's module whose logits do not depend on the other samples of a batch may say so with an attribute
+    `per_sample = True`: real and fake then share one call. One that also tells classes has a method
+    `forward_with_classes(x)`, which gives logits [B] and class logits [B, num_classes].
     """
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:

@@ -29,8 +29,9 @@ def load_array(path: Path, split: str = "train") -> Resident:
     """Samples of a `.npy` file, or samples and labels of a `.npz` file, laid out as `from_arrays` expects of numpy.
 
     In a `.npz` the samples are `x_train` or `x_test` by split, else `images`, `x`, or the first array; the labels are
-    `y_train` or `y_test`, else `labels` or `y`. Raises `RequestError` for damaged files, object arrays, headers that
-    promise more than the file holds, and anything that `from_arrays` refuses.
+    `y_train` or `y_test`, else `labels` or `y`; they may also be conditions. Raises
+    `RequestError` for damaged files, object arrays, headers that promise more than the file holds, and anything that
+    `from_arrays` refuses.
     """
     name = printable(str(path))
     notes: list[str] = []

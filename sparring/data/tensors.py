@@ -25,8 +25,9 @@ class Resident:
     """A `Source` that holds all samples as one tensor.
 
     `images` is uint8 (8-bit), int16 holding value - 32768 (16-bit), or float32 in [-1, 1]; its shape is [N, H, W, C],
-    or [N, D] for vectors. `labels` is int64 [N] in [0, spec.num_classes), or None. `report` says what was read,
-    refused and counted, as JSON data (see `sparring.data.open`).
+    or [N, D] for vectors. `labels` is int64 [N] in [0, spec.num_classes); or other conditions, float32 [N, D] or images
+    held like samples; or None. `report` says what was read, refused and counted, as
+    JSON data (see `sparring.data.open`).
     """
 
     def __init__(self, images: Tensor, labels: Tensor | None, spec: DataSpec, report: dict[str, Any]) -> None:
@@ -41,17 +42,12 @@ class Resident:
     def take(self, index: Tensor) -> Batch:
         """The samples at int64 positions [B] in [0, len): x float32 [B, C, H, W] (channels_last) or [B, D], in [-1, 1].
 
-        8-bit values v become v / 127.5 - 1, 16-bit values v / 32767.5 - 1; floats are taken as they are.
+        8-bit values v become v / 127.5 - 1, 16-bit values v / 32767.5 - 1; floats are taken as they are. Conditions
+        that are images are y float32 [B, C, H, W] in [-1, 1] in the same way.
         """
         index = index.to(self.images.device)
-        x = self.images.index_select(0, index)
-        if x.ndim == 4:
-            x = x.permute(0, 3, 1, 2)
-        if x.dtype == torch.uint8:
-            x = x.to(torch.float32).div_(127.5).sub_(1.0)
-        elif x.dtype == torch.int16:
-            x = x.to(torch.float32).add_(_OFFSET).div_(32767.5).sub_(1.0)
-        return Batch(x, None if self.labels is None else self.labels.index_select(0, index))
+        x = _seen(self.images.index_select(0, index))
+        return Batch(x, None if self.labels is None else _seen(self.labels.index_select(0, index)))
 
     def to(self, device: torch.device) -> Resident:
         """The same source, held on a device."""
@@ -69,7 +65,7 @@ class Resident:
         labels = None if self.labels is None else self.labels.index_select(0, index)
         sha256, duplicates = _fingerprint(images, labels, self.spec.levels)
         classes = {}
-        if labels is not None:
+        if labels is not None and self.spec.num_classes:
             counts = torch.bincount(labels, minlength=self.spec.num_classes).tolist()
             classes = dict(zip(self.spec.class_names, counts, strict=True))
         report = self.report | {
@@ -85,9 +81,10 @@ class Resident:
         """The same samples with the labels set aside; the report's notes say so."""
         if self.labels is None:
             return self
-        note = f"labels ignored as asked: {self.spec.num_classes} classes set aside, training is unconditional"
+        kind = f"{self.spec.num_classes} classes" if self.spec.num_classes else "conditions"
+        note = f"labels ignored as asked: {kind} set aside, training is unconditional"
         sha256, _ = _fingerprint(self.images, None, self.spec.levels)
-        spec = self.spec.replace(num_classes=0, class_names=(), sha256=sha256)
+        spec = self.spec.replace(num_classes=0, class_names=(), y_shape=(), sha256=sha256)
         report = self.report | {"classes": {}, "notes": [*self.report["notes"], note], "sha256": sha256}
         return Resident(self.images, None, spec, report)
 
@@ -104,11 +101,12 @@ def from_arrays(
     - numpy: images [N, H, W] or [N, H, W, C] (channels last), vectors [N, D];
     - torch: images [N, H, W] or [N, C, H, W] (channels first), vectors [N, D];
     - C is 1, 3 or 4. uint8 in 0..255, uint16 in 0..65535, or floats in [-1, 1]. At least two samples.
-    - y: integers [N], from 0.
+    - y: classes as integers [N], from 0; or conditions: attributes as booleans [N, D], other vectors as floats [N, D]
+      of any range, or images of any size and number of channels, laid out and valued like samples.
 
     Samples that already have the stored layout and type are held, not copied: leave them unchanged afterwards.
     Raises `RequestError`, opened by `name`, for any other type, shape or range, for NaN and infinities, and for
-    labels that do not fit.
+    labels and conditions that do not fit.
 
     >>> source = from_arrays(np.zeros((2, 24, 40, 3), np.uint8), np.array([0, 1]))
     >>> source.spec.shape, source.spec.num_classes, source.take(torch.tensor([1])).x.shape
@@ -124,8 +122,16 @@ def from_arrays(
         images = images.permute(0, 2, 3, 1)
     images = images.contiguous()
     labels, counts = None, []
-    if y is not None:
-        labels = _labels(_tensor(y, name, "labels"), len(images), len(class_names), name)
+    y_shape: tuple[int, ...] = ()
+    asked = None if y is None else _tensor(y, name, "labels")
+    if asked is not None and _is_condition(asked):
+        if class_names:
+            raise RequestError(f"{name}: class_names name classes, and y {list(asked.shape)} holds conditions")
+        labels = _conditions(asked, len(images), name, channels_first=isinstance(y, Tensor))
+        y_shape = tuple(_seen(labels[:1]).shape[1:])
+        notes.append(f"every sample has a condition of shape {list(y_shape)}")
+    elif asked is not None:
+        labels = _labels(asked, len(images), len(class_names), name)
         counts = torch.bincount(labels, minlength=len(class_names)).tolist()
         class_names = class_names or tuple(str(i) for i in range(len(counts)))
         if 0 in counts:
@@ -140,7 +146,13 @@ def from_arrays(
     height, width, channels = images.shape[1:] if is_image else (0, 0, 0)
     shape = (channels, height, width) if is_image else tuple(images.shape[1:])
     spec = DataSpec(
-        name=name, shape=shape, levels=levels, num_classes=len(counts), class_names=class_names, sha256=sha256
+        name=name,
+        shape=shape,
+        levels=levels,
+        num_classes=len(counts),
+        class_names=class_names,
+        y_shape=y_shape,
+        sha256=sha256,
     )
     report = {
         "source": name,
@@ -244,15 +256,56 @@ def _stored(x: Tensor, name: str, notes: list[str]) -> tuple[Tensor, int]:
     return (stored.clamp(-1, 1) if low < -1 or high > 1 else stored), 0
 
 
+def _seen(x: Tensor) -> Tensor:
+    """Gathered values as networks see them: pixels [B, H, W, C] as float32 [B, C, H, W] in [-1, 1], labels as they
+    are."""
+    if x.ndim == 4:
+        x = x.permute(0, 3, 1, 2)
+    if x.dtype == torch.uint8:
+        return x.to(torch.float32).div_(127.5).sub_(1.0)
+    if x.dtype == torch.int16:
+        return x.to(torch.float32).add_(_OFFSET).div_(32767.5).sub_(1.0)
+    return x
+
+
+def _is_condition(y: Tensor) -> bool:
+    """Whether y holds no classes: vectors of floats or booleans, or images."""
+    return y.ndim in (3, 4) or (y.ndim == 2 and (y.dtype.is_floating_point or y.dtype == torch.bool))
+
+
+def _conditions(y: Tensor, count: int, name: str, channels_first: bool) -> Tensor:
+    """Conditions as they are stored: float32 [count, D], or images [count, H, W, C]."""
+    if 0 in y.shape:
+        raise RequestError(f"{name}: conditions of shape {list(y.shape)} hold nothing; expected no side of 0")
+    if len(y) != count:
+        raise RequestError(f"{name}: {len(y)} conditions for {count} samples; expected one condition per sample")
+    if y.ndim > 2:
+        y, _ = _stored(y, f"{name}, conditions", [])
+        y = y.unsqueeze(-1) if y.ndim == 3 else y.permute(0, 2, 3, 1) if channels_first else y
+        return y.contiguous()
+    stored = y.to(torch.float32).contiguous()
+    bad = (~stored.isfinite()).nonzero()
+    if len(bad):
+        at = ", ".join(str(int(i)) for i in bad[0])
+        raise RequestError(
+            f"{name}: {len(bad)} of {y.numel()} values of the conditions are NaN, infinite or too large for float32, "
+            f"the first at [{at}]; remove or replace those samples"
+        )
+    return stored
+
+
 def _labels(y: Tensor, count: int, num_classes: int, name: str) -> Tensor:
     """Labels as int64 [count] in [0, num_classes), or in [0, max] where `num_classes` is 0."""
     if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
+        mend = "; y[:, None] makes conditions of one number each" if y.dtype.is_floating_point and y.ndim == 1 else ""
         raise RequestError(
             f"{name}: labels of type {str(y.dtype).removeprefix('torch.')}; expected integers from 0; "
-            "y.astype('int64') makes them"
+            f"y.astype('int64') makes them{mend}"
         )
     if y.ndim != 1:
-        mend = "; y.argmax(1) turns one-hot rows into labels" if y.ndim == 2 and y.shape[1] > 1 else ""
+        mend = ""
+        if y.ndim == 2 and y.shape[1] > 1:
+            mend = "; y.argmax(1) turns one-hot rows into labels, y.astype(bool) makes attributes of zeros and ones"
         raise RequestError(f"{name}: labels of shape {list(y.shape)}; expected one integer per sample, [N]{mend}")
     if len(y) != count:
         raise RequestError(f"{name}: {len(y)} labels for {count} samples; expected one label per sample")
@@ -277,5 +330,7 @@ def _fingerprint(images: Tensor, labels: Tensor | None, levels: int) -> tuple[st
     whole = hashlib.sha256(f"{levels} {list(images.shape)}".encode())
     whole.update(b"".join(digests))
     if labels is not None:
+        if labels.ndim > 1:
+            whole.update(f"{labels.dtype} {list(labels.shape)}".encode())
         whole.update(labels.cpu().numpy().data)
     return whole.hexdigest(), len(digests) - len(set(digests))

@@ -2,6 +2,7 @@
 
 from sparring.layers.activation import Activation
 from sparring.layers.batchnorm import BatchNormalization
+from sparring.layers.conditional_batchnorm import ConditionalBatchNormalization
 from sparring.layers.conv import Conv2D, Conv2DTranspose
 from sparring.layers.dense import Dense
 from sparring.layers.dropout import Dropout
@@ -14,6 +15,7 @@ from sparring.layers.upsampling import UpSampling2D
 __all__ = [
     "Activation",
     "BatchNormalization",
+    "ConditionalBatchNormalization",
     "Conv2D",
     "Conv2DTranspose",
     "Dense",

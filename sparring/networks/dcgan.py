@@ -17,15 +17,26 @@ from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
+from sparring.layers.conditional_batchnorm import ConditionalNorm
 from sparring.layers.minibatch_std import AppendStd
-from sparring.networks.labels import require_labels, with_labels
+from sparring.networks.condition import (
+    AuxiliaryHead,
+    Concatenation,
+    Condition,
+    ConditionalBatchNorm,
+    Embedding,
+    Projection,
+    chosen,
+)
+from sparring.networks.labels import beside, count, numbers, require, table, wider
 
 
 class DCGANGenerator(NetworkSpec):
     """G(z, y) -> x [B, C, H, W] in [-1, 1].
 
-    `width` channels at full resolution, twice as many at each coarser level, at most `max_width`. A label is appended
-    to z as one-hot.
+    `width` channels at full resolution, twice as many at each coarser level, at most `max_width`. Where nothing is
+    said of the condition, a class or a vector stands beside z and an image beside the channels of every grid. Layer 0
+    of a `Concatenation` reads z, layer n + 1 of n doublings makes the image, and those between double.
 
     >>> from sparring.core.protocols import DataSpec
     >>> mnist = DataSpec(name="mnist", shape=(1, 28, 28))
@@ -35,19 +46,25 @@ class DCGANGenerator(NetworkSpec):
 
     width: int = 16
     max_width: int = 512
+    condition: Concatenation | Embedding | ConditionalBatchNorm | None = None
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         levels = _check(data, self.width, self.max_width)
         widths = [min(self.width * 2**i, self.max_width) for i in range(levels + 1)]
-        return Upward(data, z_dim, widths)
+        own = Concatenation(layers=tuple(range(1, levels + 2)) if len(data.y_shape) == 3 else (0,))
+        condition = chosen(self.condition, data, own)
+        if isinstance(condition, Concatenation):
+            condition.check_layers("this generator", levels + 1)
+        return Upward(data, z_dim, widths, condition)
 
 
 class DCGANDiscriminator(NetworkSpec):
     """D(x, y) -> logits [B].
 
-    `width` channels at half the resolution, twice as many at each coarser level, at most `max_width`. A label is
-    judged by projection (Miyato and Koyama 2018): logit = w·φ(x) + b + e(y)·φ(x), with φ the features of the last
-    level and e(y) an embedding that starts at zero, so that labels have no say before they are learned.
+    `width` channels at half the resolution, twice as many at each coarser level, at most `max_width`. Where nothing is
+    said of the condition, a class or a vector is judged by `Projection`, with φ(x) the features of the last level, and
+    an image stands beside x. Layer i of a `Concatenation` is the i-th halving; the head is none of them, as what is
+    linear in y and x apart cannot tell whether they fit.
 
     >>> from sparring.core.protocols import DataSpec
     >>> mnist = DataSpec(name="mnist", shape=(1, 28, 28))
@@ -57,73 +74,124 @@ class DCGANDiscriminator(NetworkSpec):
 
     width: int = 16
     max_width: int = 512
+    condition: Concatenation | Projection | AuxiliaryHead | None = None
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         levels = _check(data, self.width, self.max_width)
         widths = [min(self.width * 2**i, self.max_width) for i in range(levels + 1)]
-        return Downward(data, widths)
+        condition = chosen(self.condition, data, Concatenation() if len(data.y_shape) == 3 else Projection())
+        if isinstance(condition, Concatenation):
+            condition.check_layers("this discriminator", levels)
+        return (
+            DownwardWithClasses(data, widths)
+            if isinstance(condition, AuxiliaryHead)
+            else Downward(data, widths, condition)
+        )
 
 
 class Upward(nn.Module):
     """The generator's module. `widths[i]` channels at level i, which is 2^i times coarser than the image."""
 
-    def __init__(self, data: DataSpec, z_dim: int, widths: list[int]) -> None:
+    def __init__(self, data: DataSpec, z_dim: int, widths: list[int], condition: Condition | None = None) -> None:
         super().__init__()
-        self.num_classes = data.num_classes
+        self.data = data
+        self.beside = condition.layers if isinstance(condition, Concatenation) else ()
         channels, height, width = data.shape
         self.sizes = [(-(-height // 2**i), -(-width // 2**i)) for i in range(len(widths))]
         bottom = len(widths) - 1
         (h, w), c = self.sizes[bottom], widths[bottom]
         self.coarsest = (h, w, c)
+        self.normalised = isinstance(condition, ConditionalBatchNorm)
+
+        def norm(channels: int) -> nn.Module:
+            if self.normalised:
+                return ConditionalNorm(nn.BatchNorm2d(channels, affine=False), count(data))
+            return nn.BatchNorm2d(channels)
+
+        def inputs(layer: int, channels: int) -> int:
+            grid = (channels, 1, 1) if layer else (channels,)
+            return wider(grid, data)[0] if layer in self.beside else channels
+
+        self.embedding = table(data, condition.dim) if isinstance(condition, Embedding) else None
+        into = z_dim + condition.dim if isinstance(condition, Embedding) else inputs(0, z_dim)
         # A bias before batch normalisation would be subtracted again.
-        self.dense = nn.Linear(z_dim + data.num_classes, h * w * c, bias=False)
-        self.norm = nn.BatchNorm2d(c)
+        self.dense = nn.Linear(into, h * w * c, bias=False)
+        self.norm = norm(c)
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(widths[i + 1], widths[i], 4, 2, 1, bias=False) for i in reversed(range(bottom))
+            nn.ConvTranspose2d(inputs(bottom - i, widths[i + 1]), widths[i], 4, 2, 1, bias=False)
+            for i in reversed(range(bottom))
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(widths[i]) for i in reversed(range(bottom)))
-        self.to_image = nn.Conv2d(widths[0], channels, 3, padding=1)
+        self.norms = nn.ModuleList(norm(widths[i]) for i in reversed(range(bottom)))
+        self.to_image = nn.Conv2d(inputs(bottom + 1, widths[0]), channels, 3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        x = self.dense(with_labels(z, y, self.num_classes))
+        c = numbers(y, self.data, z)
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(require(y, self.data, z))], dim=1)
+        x = self.dense(self._read(0, z, c))
         # Channels last in memory, which is what convolutions are fastest on, without a copy.
         x = x.unflatten(1, self.coarsest).permute(0, 3, 1, 2)
-        x = self.norm(x).relu()
-        for up, norm, (h, w) in zip(self.ups, self.norms, reversed(self.sizes[:-1]), strict=True):
-            x = norm(up(x)[:, :, :h, :w]).relu()
-        return torch.tanh(self.to_image(x))
+        x = self._normalise(self.norm, x, c).relu()
+        for i, (up, norm) in enumerate(zip(self.ups, self.norms, strict=True), 1):
+            h, w = self.sizes[-1 - i]
+            x = self._normalise(norm, up(self._read(i, x, c))[:, :, :h, :w], c).relu()
+        return torch.tanh(self.to_image(self._read(len(self.sizes), x, c)))
+
+    def _read(self, layer: int, x: Tensor, c: Tensor) -> Tensor:
+        return beside(x, c) if layer in self.beside else x
+
+    def _normalise(self, norm: nn.Module, x: Tensor, c: Tensor) -> Tensor:
+        out: Tensor = norm(x, c) if self.normalised else norm(x)
+        return out
 
 
 class Downward(nn.Module):
     """The discriminator's module. `widths[i]` channels at level i + 1, of floor(H / 2^(i + 1)) rows."""
 
-    def __init__(self, data: DataSpec, widths: list[int]) -> None:
+    def __init__(self, data: DataSpec, widths: list[int], condition: Condition | None = None) -> None:
         super().__init__()
-        self.num_classes = data.num_classes
+        self.data = data
+        self.beside = condition.layers if isinstance(condition, Concatenation) else ()
         channels, height, width = data.shape
         self.downs = nn.ModuleList(
-            nn.Conv2d(before, after, 4, 2, 1) for before, after in zip([channels, *widths], widths, strict=False)
+            nn.Conv2d(wider((before, 1, 1), data)[0] if i in self.beside else before, after, 4, 2, 1)
+            for i, (before, after) in enumerate(zip([channels, *widths], widths, strict=False))
         )
         self.std = AppendStd(group_size=64)
         pixels = (height >> len(widths)) * (width >> len(widths))
         self.head = nn.Linear((widths[-1] + 1) * pixels, 1)
-        if data.num_classes:
-            self.embedding = nn.Embedding(data.num_classes, self.head.in_features)
+        self.embedding = None
+        if isinstance(condition, Projection):
+            self.embedding = table(data, self.head.in_features)
             nn.init.zeros_(self.embedding.weight)
 
-    def features(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """φ(x) [B, F]: the last level and the minibatch standard deviation, flattened."""
-        for down in self.downs:
-            x = nn.functional.leaky_relu(down(x), 0.2)
+        c = numbers(y, self.data, x) if self.beside else None
+        for i, down in enumerate(self.downs):
+            x = nn.functional.leaky_relu(down(x if c is None or i not in self.beside else beside(x, c)), 0.2)
         features: Tensor = self.std(x).flatten(1)
         return features
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        features = self.features(x)
+        features = self.features(x, y)
         logits: Tensor = self.head(features).squeeze(1)
-        if self.num_classes:
-            logits = logits + (self.embedding(require_labels(y, self.num_classes)) * features).sum(1)
+        if self.embedding is not None:
+            logits = logits + (self.embedding(require(y, self.data, x)) * features).sum(1)
         return logits
+
+
+class DownwardWithClasses(Downward):
+    """`Downward` that does not see classes and tells them."""
+
+    def __init__(self, data: DataSpec, widths: list[int]) -> None:
+        super().__init__(data, widths)
+        self.classifier = nn.Linear(self.head.in_features, data.num_classes)
+
+    def forward_with_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B] and class logits [B, num_classes]."""
+        features = self.features(x)
+        return self.head(features).squeeze(1), self.classifier(features)
 
 
 def _check(data: DataSpec, width: int, max_width: int) -> int:

@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class GivenGenerator(Given):
     """`forward(z)` or `forward(z, y)` to x [B, *data.shape] in [-1, 1], or a vector of as many numbers.
 
     A tiny batch is tried when the network is built. `RequestError` when the output does not fit, when the module
-    ends in a sigmoid (data lie in [-1, 1]: tanh), or when the data have classes and it takes no labels.
+    ends in a sigmoid (data lie in [-1, 1]: tanh), or when the data have conditions and it takes none.
     """
 
     __init__ = Given.__init__
@@ -72,15 +73,18 @@ class GivenGenerator(Given):
 class GivenDiscriminator(Given):
     """`forward(x)` or `forward(x, y)` to logits [B] or [B, 1].
 
-    A tiny batch is tried when the network is built. `RequestError` when the output does not fit, when the module
-    ends in a sigmoid (losses work on logits), or when the data have classes and it takes no labels.
+    A module that has a method `forward_with_classes(x)`, to logits [B] and class logits [B, num_classes], tells classes
+    (see the game `AuxiliaryClassifier`); its `forward` need not take y. A tiny batch is tried when the network is
+    built. `RequestError` when the output does not fit, when the module ends in a sigmoid (losses work on logits), or
+    when the data have conditions, and it neither takes nor tells them.
     """
 
     __init__ = Given.__init__
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         module: nn.Module = getattr(self, "module")  # noqa: B009
-        adapted = Adapted(module, _takes_labels(module, data), ())
+        tells = data.num_classes > 0 and hasattr(module, "forward_with_classes")
+        adapted = AdaptedWithClasses(module, False, ()) if tells else Adapted(module, _takes_labels(module, data), ())
         out = _try(module, adapted, data.shape, data)
         if out.numel() != 2 or len(out) != 2:
             raise RequestError(
@@ -91,6 +95,14 @@ class GivenDiscriminator(Given):
             raise RequestError(
                 f"discriminator {self.module_class} ends in a sigmoid: losses work on logits, remove the sigmoid"
             )
+        if isinstance(adapted, AdaptedWithClasses):
+            with _evaluating(module):
+                logits, classes = adapted.forward_with_classes(out.new_zeros(2, *data.shape))
+            if (logits.shape, classes.shape) != ((2,), (2, data.num_classes)):
+                raise RequestError(
+                    f"discriminator {self.module_class}: expected forward_with_classes to give logits [2] and class "
+                    f"logits [2, {data.num_classes}], found {list(logits.shape)} and {list(classes.shape)}"
+                )
         return adapted
 
 
@@ -111,16 +123,26 @@ class Adapted(nn.Module):
         return out
 
 
+class AdaptedWithClasses(Adapted):
+    """The same for a discriminator that does not see classes and tells them."""
+
+    def forward_with_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B] and class logits [B, num_classes]."""
+        logits, classes = cast(Any, self.module).forward_with_classes(x)
+        return logits.flatten(), classes
+
+
 def _takes_labels(module: nn.Module, data: DataSpec) -> bool:
     """Whether forward is to be called with y, from its signature."""
     parameters = inspect.signature(module.forward).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if data.num_classes == 0:
+    if not data.is_conditional:
         return len(positional) > 1 and positional[1].default is inspect.Parameter.empty
     if len(positional) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        has = f"{data.num_classes} classes" if data.num_classes else f"conditions of shape {list(data.y_shape)}"
         raise RequestError(
             f"{type(module).__qualname__}: expected forward to take labels y after its input, as {data.name} has "
-            f"{data.num_classes} classes, found {inspect.signature(module.forward)}: add y, or set the labels aside"
+            f"{has}, found {inspect.signature(module.forward)}: add y, or set the labels aside"
         )
     return True
 
@@ -130,6 +152,8 @@ def _try(module: nn.Module, adapted: Adapted, in_shape: tuple[int, ...], data: D
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     x = torch.zeros(2, *in_shape, dtype=like.dtype, device=like.device, requires_grad=True)
     y = torch.zeros(2, dtype=torch.int64, device=like.device) if data.num_classes else None
+    if data.y_shape:
+        y = torch.zeros(2, *data.y_shape, dtype=like.dtype, device=like.device)
     with _evaluating(module):
         try:
             out: object = adapted.raw(x, y)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.layers import Activation, Dense, Layer, build_stack
+from sparring.layers.conditional_batchnorm import ConditionalBatchNormalization, ConditionalNorm
 from sparring.layers.minibatch_std import AppendStd
-from sparring.networks.labels import with_labels
+from sparring.networks.labels import count, numbers, wider, with_condition
 
 BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -23,8 +24,9 @@ BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 class Generator(NetworkSpec):
     """Layers from noise to a sample.
 
-    The first layer reads z [B, z_dim], followed by the one-hot label when the data have classes. What comes out must
-    have the data's shape; a vector of as many numbers is folded into an image. Data lie in [-1, 1]: end in
+    The first layer reads z [B, z_dim], followed by the condition when the data have one (a class as one-hot, an image
+    row by row), unless a `ConditionalBatchNormalization` among the layers reads it. What comes out must have the
+    data's shape; a vector of as many numbers is folded into an image. Data lie in [-1, 1]: end in
     `Activation('tanh')`, in nothing (unbounded), or in `Activation('sigmoid')`, whose output p is then moved from
     [0, 1] to 2 p - 1.
     """
@@ -36,20 +38,23 @@ class Generator(NetworkSpec):
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         """G(z, y) -> x [B, *data.shape]; `RequestError` when the layers do not fit each other or the data."""
-        stack, out = _build(self.layers, (z_dim + data.num_classes,), "generator")
+        layers = [_filled_in(layer, data) for layer in self.layers]
+        within = any(isinstance(layer, ConditionalBatchNormalization) for layer in layers)
+        stack, out = _build(layers, (z_dim,) if within else wider((z_dim,), data), "generator")
         if out != data.shape and out != (math.prod(data.shape),):
             raise RequestError(
                 f"generator: expected its last layer to give {data.shape}, one sample of {data.name}, found {out}: "
                 f"end with Dense({math.prod(data.shape)}) or a layer of that shape, and an activation"
             )
-        return LayeredGenerator(stack, data, rescale=self.layers[-1] == Activation("sigmoid"))
+        return LayeredGenerator(stack, data, within, rescale=self.layers[-1] == Activation("sigmoid"))
 
 
 class Discriminator(NetworkSpec):
     """Layers from a sample to one logit.
 
     The first layer reads x [B, *data.shape]; if it is a `Dense` it reads the numbers of an image as one vector. When
-    the data have classes, the one-hot label follows: as more numbers of a vector, or as constant channels of an image.
+    the data have conditions, these follow: as more numbers of a vector, or as channels of an image, constant unless
+    the condition is an image itself.
     """
 
     layers: tuple[Layer, ...]
@@ -60,9 +65,11 @@ class Discriminator(NetworkSpec):
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         """D(x, y) -> logits [B]; `RequestError` when the layers do not fit each other or the data."""
         layers = self.layers[:-1] if self.layers[-1] == Activation("sigmoid") else self.layers
+        if any(isinstance(layer, ConditionalBatchNormalization) for layer in layers):
+            raise RequestError("discriminator: ConditionalBatchNormalization is for generators; leave it out")
         flat = isinstance(layers[0], Dense) if layers else False
         shape = (math.prod(data.shape),) if flat else data.shape
-        stack, out = _build(layers, (shape[0] + data.num_classes, *shape[1:]), "discriminator")
+        stack, out = _build(layers, wider(shape, data), "discriminator")
         if math.prod(out) != 1:
             raise RequestError(
                 f"discriminator: expected its last layer to give one number per sample, found {out}: end with Dense(1)"
@@ -71,15 +78,20 @@ class Discriminator(NetworkSpec):
 
 
 class LayeredGenerator(nn.Module):
-    def __init__(self, stack: nn.Sequential, data: DataSpec, rescale: bool) -> None:
+    def __init__(self, stack: nn.Sequential, data: DataSpec, within: bool, rescale: bool) -> None:
         super().__init__()
         self.stack = stack
-        self.shape, self.num_classes, self.rescale = data.shape, data.num_classes, rescale
+        self.data, self.within, self.rescale = data, within, rescale
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        x: Tensor = self.stack(with_labels(z, y, self.num_classes))
-        if x.shape[1:] != self.shape:
-            x = x.view(-1, *self.shape)
+        if self.within:
+            x, c = z, numbers(y, self.data, z)
+            for layer in self.stack:
+                x = layer(x, c) if isinstance(layer, ConditionalNorm) else layer(x)
+        else:
+            x = self.stack(with_condition(z, y, self.data))
+        if x.shape[1:] != self.data.shape:
+            x = x.view(-1, *self.data.shape)
         return 2 * x - 1 if self.rescale else x
 
 
@@ -87,11 +99,11 @@ class LayeredDiscriminator(nn.Module):
     def __init__(self, stack: nn.Sequential, data: DataSpec, flat: bool) -> None:
         super().__init__()
         self.stack = stack
-        self.num_classes, self.flat = data.num_classes, flat
+        self.data, self.flat = data, flat
         self.per_sample = not any(isinstance(m, AppendStd | BATCH_NORMS) for m in stack.modules())
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.stack(with_labels(x.flatten(1) if self.flat else x, y, self.num_classes))
+        logits: Tensor = self.stack(with_condition(x.flatten(1) if self.flat else x, y, self.data))
         return logits.flatten()
 
 
@@ -105,6 +117,16 @@ def _checked(layers: Sequence[object], player: str) -> tuple[Layer, ...]:
             raise RequestError(f"{player}, layer {position}: expected a layer, found {layer!r}{made}")
         checked.append(layer)
     return tuple(checked)
+
+
+def _filled_in(layer: Layer, data: DataSpec) -> Layer:
+    """The layer, told how many numbers a condition has where it reads them."""
+    if not isinstance(layer, ConditionalBatchNormalization):
+        return layer
+    found = 0 if len(data.y_shape) == 3 else count(data)
+    if layer.conditions not in (0, found):
+        raise layer.fail(f"conditions: {data.name} has {found}, found {layer.conditions}: leave it out")
+    return layer.replace(conditions=found)
 
 
 def _build(layers: Sequence[Layer], shape: tuple[int, ...], player: str) -> tuple[nn.Sequential, tuple[int, ...]]:

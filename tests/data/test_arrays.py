@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sparring.core.errors import RequestError
 from sparring.data.arrays import load_array
@@ -161,3 +162,11 @@ def test_what_from_arrays_refuses_names_the_file(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", x)
     with pytest.raises(RequestError, match=r"a.npy: 1 of 12 values are NaN or infinite, the first at \[1, 2\]"):
         load_array(tmp_path / "a.npy")
+
+
+def test_conditions_of_an_npz(tmp_path: Path) -> None:
+    y = np.linspace(-2, 2, 3 * len(LABELS), dtype=np.float32).reshape(-1, 3)
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=y)
+    source = load_array(tmp_path / "a.npz")
+    assert source.spec.y_shape == (3,)
+    assert torch.equal(source.take(torch.tensor([1, 0])).y, torch.from_numpy(y[[1, 0]]))  # type: ignore[arg-type]

@@ -133,6 +133,65 @@ def test_labels_and_classes() -> None:
     assert named.report["classes"] == {"cat": 2, "dog": 2}
 
 
+CONDITIONS = {
+    "attributes": np.array([[True, False], [True, True], [False, False]]),
+    "vectors": np.array([[0.5, -300.0], [1e-3, 7.0], [0.0, 2.0]]),
+    "8-bit images": np.random.RandomState(1).randint(0, 256, (3, 2, 5, 4)).astype(np.uint8),
+    "16-bit images": np.random.RandomState(1).randint(0, 65536, (3, 2, 5, 1)).astype(np.uint16),
+    "float images": np.random.RandomState(1).uniform(-1, 1, (3, 2, 5, 7)),
+}
+
+
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_conditions_agree_with_the_slow_reference(kind: str) -> None:
+    given = CONDITIONS[kind]
+    source = from_arrays(np.zeros((3, 6), np.float32), given)
+    batch = source.take(torch.tensor([2, 0]))
+    assert batch.y is not None
+    assert batch.y.dtype == torch.float32
+    assert source.spec.num_classes == 0
+    assert source.spec.y_shape == tuple(batch.y.shape[1:]) == ((2,) if given.ndim == 2 else (given.shape[3], 2, 5))
+    assert source.spec.is_conditional
+    assert source.report["notes"][-1] == f"every sample has a condition of shape {list(source.spec.y_shape)}"
+    assert list(source.report) == KEYS
+    np.testing.assert_allclose(batch.y.numpy(), np.array(slow_take(given, [2, 0])), rtol=1e-7, atol=2.0**-22)
+
+
+def test_conditions_from_torch_are_channels_first_and_grey_ones_need_no_channel() -> None:
+    images = CONDITIONS["8-bit images"]
+    x = np.zeros((3, 6), np.float32)
+    turned = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    one, other = from_arrays(x, images), from_arrays(x, turned)
+    assert one.spec == other.spec
+    index = torch.arange(3)
+    assert torch.equal(one.take(index).y, other.take(index).y)  # type: ignore[arg-type]
+    assert from_arrays(x, images[..., 0]).spec.y_shape == (1, 2, 5)
+
+
+def test_conditions_move_with_their_samples() -> None:
+    x, y = np.arange(12, dtype=np.uint8).reshape(6, 2), np.arange(18, dtype=np.float32).reshape(6, 3)
+    source = from_arrays(x, y)
+    part = source.subset(torch.tensor([4, 1]), "two")
+    assert torch.equal(part.take(torch.tensor([0])).y, source.take(torch.tensor([4])).y)  # type: ignore[arg-type]
+    assert part.report["classes"] == {}
+    assert part.spec == from_arrays(x[[4, 1]], y[[4, 1]]).spec
+    moved = source.to(torch.device("meta"))
+    assert moved.labels is not None
+    assert moved.labels.device.type == "meta"
+    plain = source.without_labels()
+    assert plain.take(torch.tensor([0])).y is None
+    assert plain.spec == from_arrays(x).spec
+    assert plain.report["notes"][-1] == "labels ignored as asked: conditions set aside, training is unconditional"
+
+
+def test_the_hash_sees_conditions() -> None:
+    x, y = np.arange(8, dtype=np.uint8).reshape(4, 2), np.arange(16, dtype=np.float32).reshape(4, 4) / 16
+    other = y.copy()
+    other[3, 3] += 1e-6
+    hashes = {from_arrays(x, c).spec.sha256 for c in (y, other, y.reshape(4, 2, 2), y.reshape(4, 1, 4), y > 0.5, None)}
+    assert len(hashes) == 6
+
+
 def test_labels_set_aside_are_said() -> None:
     labelled = from_arrays(np.zeros((4, 2), np.uint8), np.array([0, 1, 0, 1]))
     plain = labelled.without_labels()
@@ -241,7 +300,16 @@ def test_bad_samples_are_refused_in_one_line_that_opens_with_the_name(x: Any, me
         (np.array([0.0, 1, 0, 1]), "labels of type float64; expected integers"),
         (np.array([True, False, True, True]), "labels of type bool"),
         (np.array(["a", "b", "a", "b"]), "labels of type <U1"),
-        (np.eye(4, dtype=np.int64), "argmax"),
+        (np.eye(4, dtype=np.int64), r"argmax.*y.astype\(bool\) makes attributes"),
+        (np.zeros(4), r"y\[:, None\] makes conditions of one number each"),
+        (np.zeros((3, 2)), "3 conditions for 4 samples"),
+        (np.zeros((4, 0)), "hold nothing"),
+        (np.array([[0.0], [np.nan], [np.inf], [1]]), r"2 of 4 values of the conditions are NaN.*first at \[1, 0\]"),
+        (np.full((4, 1), 1e300), "4 of 4 values of the conditions are NaN, infinite or too large"),
+        (np.full((4, 2, 2), 7.0), r"mine, conditions: floats from 7 to 7; expected \[-1, 1\]"),
+        (np.full((4, 2, 2), np.nan), "mine, conditions: 16 of 16 values are NaN"),
+        (np.zeros((4, 2, 2), np.int64), "mine, conditions: .* of type int64"),
+        (np.zeros((4, 2, 2, 2, 2)), "labels of type float64; expected integers"),
         (np.array([0, 1, 2, 10**9]), "1000000001 classes for 4 samples"),
         ([0, 1, 0, 1], "found list"),
     ],
@@ -257,5 +325,7 @@ def test_class_names_must_fit() -> None:
         from_arrays(ZEROS, y, class_names=("cat",))
     with pytest.raises(RequestError, match="same name"):
         from_arrays(ZEROS, y, class_names=("cat", "cat"))
+    with pytest.raises(RequestError, match=r"class_names name classes, and y \[4, 2\] holds conditions"):
+        from_arrays(ZEROS, np.zeros((4, 2)), class_names=("cat", "dog"))
     with pytest.raises(RequestError, match="without labels"):
         from_arrays(ZEROS, class_names=("cat",))

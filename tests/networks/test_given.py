@@ -11,6 +11,7 @@ from sparring.networks.given import GivenDiscriminator, GivenGenerator
 
 PLAIN = DataSpec(name="test", shape=(1, 4, 4))
 LABELLED = DataSpec(name="test", shape=(1, 4, 4), num_classes=3)
+IMAGES = DataSpec(name="test", shape=(1, 4, 4), y_shape=(3, 2, 2))
 
 
 class WithLabels(nn.Module):
@@ -62,6 +63,47 @@ def test_modules_with_labels(kind):
     assert torch.equal(G.build(PLAIN, 6)(z), own(z, None).view(5, 1, 4, 4))
     own = kind(16, 1)
     assert torch.equal(GivenDiscriminator(own).build(LABELLED, 6)(x, y), own(x, y)[:, 0])
+
+
+def test_modules_with_conditions():
+    z, x, y = torch.randn(5, 6), torch.randn(5, 1, 4, 4), torch.randn(5, 2)
+    data = DataSpec(name="test", shape=(1, 4, 4), y_shape=(2,))
+
+    class Bilinear(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.bilinear = nn.Bilinear(inputs, 2, outputs)
+
+        def forward(self, x, y):
+            return self.bilinear(x.flatten(1), y)
+
+    G, D = Bilinear(6, 16), Bilinear(16, 1)
+    assert torch.equal(GivenGenerator(G).build(data, 6)(z, y), G(z, y).view(5, 1, 4, 4))
+    assert torch.equal(GivenDiscriminator(D).build(data, 6)(x, y), D(x, y)[:, 0])
+
+
+class TellsClasses(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.linear = nn.Linear(16, 1 + num_classes)
+
+    def forward_with_classes(self, x):
+        out = self.linear(x.flatten(1))
+        return out[:, :1], out[:, 1:]
+
+    def forward(self, x):
+        return self.forward_with_classes(x)[0]
+
+
+def test_modules_that_tell_classes_need_not_take_them():
+    own, x = TellsClasses(3), torch.randn(5, 1, 4, 4)
+    D = GivenDiscriminator(own).build(LABELLED, 6)
+    logits, classes = D.forward_with_classes(x)
+    assert torch.equal(logits, own(x)[:, 0])
+    assert torch.equal(classes, own.forward_with_classes(x)[1])
+    assert torch.equal(D(x, torch.arange(5) % 3), logits)
+    plain = GivenDiscriminator(nn.Sequential(nn.Flatten(), nn.Linear(16, 1))).build(PLAIN, 6)
+    assert not hasattr(plain, "forward_with_classes")
 
 
 def test_the_module_itself_is_trained():
@@ -119,6 +161,8 @@ def test_a_sigmoid_at_the_end_of_a_generator_is_refused():
         (lambda: GivenGenerator(nn.Linear(6, 9)), PLAIN, "expected x of shape (2, 1, 4, 4) from a z of shape (2, 6)"),
         (lambda: GivenGenerator(nn.Linear(7, 16)), PLAIN, "Linear: forward failed on an input of shape (2, 6): mat1"),
         (lambda: GivenGenerator(nn.Linear(6, 16)), LABELLED, "expected forward to take labels y after its input"),
+        (lambda: GivenGenerator(nn.Linear(6, 16)), IMAGES, "as test has conditions of shape [3, 2, 2], found (input"),
+        (lambda: GivenDiscriminator(TellsClasses(4)), LABELLED, "class logits [2, 3], found [2] and [2, 4]"),
         (lambda: GivenDiscriminator(Returns(lambda x: x)), PLAIN, "expected one logit per sample, [2] or [2, 1]"),
         (lambda: GivenDiscriminator(Returns(lambda x: x.mean())), PLAIN, "found []"),
         (lambda: GivenDiscriminator(Returns(lambda x: [x])), PLAIN, "expected forward to return a tensor, found list"),

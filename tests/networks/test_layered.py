@@ -16,7 +16,6 @@ from sparring.layers import (
     MinibatchStd,
     Reshape,
 )
-from sparring.networks.labels import with_labels
 from sparring.networks.layered import Discriminator, Generator
 
 VECTORS = DataSpec(name="mnist", shape=(784,))
@@ -77,16 +76,6 @@ def test_lists_become_tuples_and_specs_are_equal():
     assert Generator([Dense(3)]).layers == (Dense(3),)
     assert Generator([Dense(3)]).replace(layers=[Dense(4)]) == Generator([Dense(4)])
     assert Generator([Dense(3)]).with_path("layers.0.units", "5") == Generator([Dense(5)])
-
-
-def test_labels_follow_vectors_and_become_channels_of_images():
-    y = torch.tensor([2, 0])
-    assert torch.equal(with_labels(torch.ones(2, 1), y, 3), torch.tensor([[1.0, 0, 0, 1], [1, 1, 0, 0]]))
-    x = with_labels(torch.full((2, 1, 2, 2), 7.0), y, 3)
-    assert x.shape == (2, 4, 2, 2)
-    assert torch.equal(x[:, 1:].amax((2, 3)), x[:, 1:].amin((2, 3)))
-    assert torch.equal(x[:, :, 0, 0], torch.tensor([[7.0, 0, 0, 1], [7, 1, 0, 0]]))
-    assert torch.equal(with_labels(x, None, 0), x)
 
 
 @pytest.mark.parametrize(
