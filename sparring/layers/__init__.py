@@ -7,6 +7,7 @@ from sparring.layers.conv import Conv2D, Conv2DTranspose
 from sparring.layers.dense import Dense
 from sparring.layers.dropout import Dropout
 from sparring.layers.layer import Layer, build_stack
+from sparring.layers.minibatch_discrimination import MinibatchDiscrimination
 from sparring.layers.minibatch_std import MinibatchStd
 from sparring.layers.pooling import Pooling2D
 from sparring.layers.shape import Flatten, Reshape
@@ -22,6 +23,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "Layer",
+    "MinibatchDiscrimination",
     "MinibatchStd",
     "Pooling2D",
     "Reshape",
