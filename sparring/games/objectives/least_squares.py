@@ -25,10 +25,11 @@ class LeastSquares(Unpaired):
     """What G wants D to say of fakes."""
 
     def __post_init__(self) -> None:
-        if not (self.c - self.a) * (self.b - self.a) > 0:
+        middle = (self.a + self.b) / 2
+        if not (self.a != self.b and (self.c - middle) * (self.b - self.a) >= 0):
             raise RequestError(
-                "LeastSquares: expected b and c on the same side of a, so that G wants what D says of real samples, "
-                f"found a={self.a}, b={self.b}, c={self.c}: such as a=0, b=1, c=1"
+                "LeastSquares: expected a and b to differ and c to be their middle or on the side of b, as G would "
+                f"else be led away from the data, found a={self.a}, b={self.b}, c={self.c}: take a=0, b=1, c=1"
             )
 
     def real(self, logits: Tensor) -> Tensor:
