@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--labels", choices=("use", "ignore"), help="whether labels condition the game; default: use")
     train.add_argument("--hold-out", type=int, metavar="N", help="set N samples aside, to choose by and to watch")
     train.add_argument("--features", metavar="NAME|FILE", help="the network that scores are made in; see score --help")
-    train.add_argument("--mend", metavar="penalty,steps,rollback", help="what to do about alarms; default: say them")
+    train.add_argument(
+        "--mend", metavar="NAMES", help="about alarms do penalty,augment,steps,rollback; default: nothing"
+    )
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="sets", help="change one field")
     train.add_argument("--dry-run", action="store_true", help="show what would be done, and why, and stop")
 

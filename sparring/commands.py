@@ -32,10 +32,10 @@ from sparring.metrics.provenance import provenance_text
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, Choice, choose, find_recipe, load_file, settle
 from sparring.recipes.automatic import recipes as all_recipes
+from sparring.recipes.mends import parse_mends
 from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run
 from sparring.scoring import named, score_generator, score_source
 from sparring.train.checkpoint import load_checkpoint
-from sparring.train.mend import parse_mends
 from sparring.train.precision import choose_arithmetic
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import parse_budget

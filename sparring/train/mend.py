@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sparring.core.errors import RequestError, TrainingError, nearest
-from sparring.core.game import Game
+from torch import nn
+
+from sparring.core.errors import RequestError, TrainingError
+from sparring.core.game import Game, Penalty, Show
+from sparring.core.protocols import DataSpec
 from sparring.core.spec import Spec
 from sparring.train.health import Watch
 
@@ -36,17 +39,21 @@ class Changes(NamedTuple):
     d_steps: int | None = None
     """None is the recipe's number."""
     g_steps: int | None = None
+    augmented: bool = False
     rollbacks: int = 0
     calm: int = 0
     """Looks in a row in which no alarm stood."""
     settled: int = 0
     """Looks since the steps were last changed."""
 
-    def apply(self, game: Game) -> Game:
-        """The game as it is played now."""
+    def apply(self, game: Game, mends: Sequence[Mend] = ()) -> Game:
+        """The game as it is played now, in a run with these mends."""
         if self.penalty != 1:
-            penalties = (p.replace(weight=p.weight * self.penalty) for p in getattr(game, "penalties", ()))
+            penalties = (_raised(penalty, self.penalty) for penalty in getattr(game, "penalties", ()))
             game = game.replace(penalties=tuple(penalties))
+        if self.augmented:
+            more = (show for mend in mends if isinstance(mend, Augment) for show in mend.show)
+            game = game.replace(show=(*getattr(game, "show", ()), *more))
         if self.d_steps is not None and self.g_steps is not None:
             game = game.replace(d_steps=self.d_steps, g_steps=self.g_steps)
         return game
@@ -67,7 +74,7 @@ Done = tuple[Changes, Mending] | None
 class Mend(Spec):
     """One thing that a run may do about an alarm."""
 
-    def check(self, game: Game) -> None:
+    def check(self, game: Game, data: DataSpec, discriminator: nn.Module) -> None:
         """Raises `RequestError` where this game gives it nothing to do."""
 
     def act(self, changes: Changes, pressing: Sequence[str], watch: Watch, game: Game) -> Done:
@@ -90,7 +97,7 @@ class RaisePenalty(Mend):
         if not 1 < self.factor <= self.most:
             raise RequestError(f"RaisePenalty: expected 1 < factor <= most, found {self.factor} and {self.most}")
 
-    def check(self, game: Game) -> None:
+    def check(self, game: Game, data: DataSpec, discriminator: nn.Module) -> None:
         if not getattr(game, "penalties", ()):
             raise RequestError("mend penalty: the game has no penalty to raise: give it one (game.penalties)")
 
@@ -124,7 +131,7 @@ class AdaptSteps(Mend):
                 f"{self.low}, {self.high}, {self.looks}, {self.most}"
             )
 
-    def check(self, game: Game) -> None:
+    def check(self, game: Game, data: DataSpec, discriminator: nn.Module) -> None:
         if not (hasattr(game, "d_steps") and hasattr(game, "g_steps")):
             raise RequestError(f"mend steps: {type(game).__name__} has no d_steps and g_steps to adapt; leave it out")
 
@@ -147,6 +154,35 @@ class AdaptSteps(Mend):
             f"d_steps is now {d_steps}, g_steps {g_steps}",
             {"d_pairs": right, "d_steps": d_steps, "g_steps": g_steps},
         )
+
+
+class Augment(Mend):
+    """Shows the discriminator augmented samples, real and fake, from the first alarm of `on` to the end of the run.
+
+    `show` is what is done to them; it must remember nothing and leave the shape as it is.
+    """
+
+    show: tuple[Show, ...]
+    on: tuple[str, ...] = ("overfitting",)
+
+    def check(self, game: Game, data: DataSpec, discriminator: nn.Module) -> None:
+        if not hasattr(game, "show"):
+            raise RequestError(f"mend augment: {type(game).__name__} shows samples as they are; leave it out")
+        for show in self.show:
+            show.check(data, discriminator)
+            if show.memory(data) or show.data(data) != data:
+                raise RequestError(
+                    f"mend augment: {type(show).__name__} has a memory or another shape, so it can't begin in the "
+                    "middle of a run; put it into game.show"
+                )
+
+    def act(self, changes: Changes, pressing: Sequence[str], watch: Watch, game: Game) -> Done:
+        causes = ", ".join(name for name in pressing if name in self.on)
+        if not causes or changes.augmented:
+            return None
+        names = ", ".join(type(show).__name__ for show in self.show)
+        said = f"the discriminator now sees augmented samples ({names})"
+        return changes._replace(augmented=True), Mending("augmented", causes, said, {"augmented": 1.0})
 
 
 class Rollback(Mend):
@@ -177,20 +213,9 @@ class Rollback(Mend):
         return done, Mending("rolled-back", causes, said, {"rollbacks": done.rollbacks})
 
 
-_NAMES: dict[str, type[Mend]] = {"penalty": RaisePenalty, "steps": AdaptSteps, "rollback": Rollback}
-
-
-def parse_mends(text: str) -> tuple[Mend, ...]:
-    """Mends from their names, such as `penalty,rollback`.
-
-    >>> [type(mend).__name__ for mend in parse_mends("penalty,rollback")]
-    ['RaisePenalty', 'Rollback']
-    """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in _NAMES:
-            raise RequestError(f"--mend {name!r}: {nearest(name, _NAMES)}")
-    return tuple(_NAMES[name]() for name in dict.fromkeys(names))
+def _raised(penalty: Penalty, factor: float) -> Penalty:
+    final = None if penalty.final is None else penalty.final * factor
+    return penalty.replace(weight=penalty.weight * factor, final=final)
 
 
 def _ordinal(number: int) -> str:

@@ -25,6 +25,7 @@ from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_fin
 from sparring.train.mend import SAFE, Changes, Mending, Rollback
 from sparring.train.order import Order
 from sparring.train.phase import play
+from sparring.train.plane import Plane, survey
 from sparring.train.player import Player
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
@@ -34,6 +35,7 @@ from sparring.train.signals import look
 from sparring.train.teaching import teach
 
 GRID_COLUMNS = 8
+POINTS = 1000
 _ROWS_TAUGHT = 10
 _SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
 _DRIFT = 0.01  # a plan that would miss the budget by more than this share is bent
@@ -75,7 +77,7 @@ class Trainer:
         self.nets = {name: player.net for name, player in self.players.items()}
         recipe.game.check(source.spec, self.nets)
         for mend in train.mend:
-            mend.check(recipe.game)
+            mend.check(recipe.game, source.spec, discriminator)
         self.memory = {k: v.to(device) for k, v in recipe.game.start(source.spec, self.nets).items()}
         self.changes = Changes()
         self.game, self.phases = recipe.game, recipe.game.phases()
@@ -246,7 +248,17 @@ class Trainer:
             # Of the whole grid, because a discriminator may compare the samples of a batch with each other.
             lesson = teach(self._critic(), x.to(self.device), y)
         shown = lesson.part(slice(0, _ROWS_TAUGHT * GRID_COLUMNS, GRID_COLUMNS))
-        return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown)
+        return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown, self._plane())
+
+    def _plane(self) -> Plane | None:
+        """Where data have one or two dimensions: all of the plane, with points enough to see where they are dense."""
+        spec = self.source.spec
+        if spec.is_image or math.prod(spec.shape) > 2:
+            return None
+        real = self.source.take(self.order.indices(0, min(POINTS, len(self.source))).to(self.device))
+        fake = self.sample(self._noise("plane", POINTS), real.y)
+        with self.arithmetic:
+            return survey(self._critic(), real.x, fake, conditional=real.y is not None)
 
     def score(self) -> tuple[Scored, bool]:
         """What the judge says of the averaged generator now, and whether it is among the best so far.
@@ -307,10 +319,8 @@ class Trainer:
         """Everything the run's future depends on: live tensors by name, and plain data."""
         tensors = {f"report.{k}": v for k, v in self.report.state().items()}
         tensors |= {f"looks.{k}": v for k, v in self.looks.state().items()}
-        tensors |= {f"game.{k}": v for k, v in self.memory.items()}
         tensors |= {f"{which}.{k}": v for which, kept in self.kept.items() for k, v in kept.items()}
-        for name, player in self.players.items():
-            tensors |= {f"{name}.{k}": v for k, v in player.state().items()}
+        tensors |= self._positions()
         meta = {
             "step": self.step,
             "seconds": self.seconds,
@@ -341,7 +351,7 @@ class Trainer:
         self.watch = Watch.from_json(meta["watch"])
         self.kept = {which: parts[which] for which in ("good", "newer") if parts[which]}
         self.changes = Changes(**meta["changes"])
-        self.game = self.changes.apply(self.recipe.game)
+        self.game = self.changes.apply(self.recipe.game, self.recipe.train.mend)
         self.phases = self.game.phases()
         self.step = meta["step"]
         self.seconds = meta["seconds"]
@@ -377,26 +387,34 @@ class Trainer:
                     self._roll_back()
                 mendings.append(mending)
         if mendings:
-            self.game = self.changes.apply(self.recipe.game)
+            self.game = self.changes.apply(self.recipe.game, self.recipe.train.mend)
             self.phases = self.game.phases()
         elif calm and calm % SAFE == 0:
             self._keep()
         return mendings
 
+    def _positions(self) -> dict[str, Tensor]:
+        """Live tensors of the players and of the game's memory."""
+        tensors = {f"game.{name}": tensor for name, tensor in self.memory.items()}
+        for name, player in self.players.items():
+            tensors |= {f"{name}.{k}": v for k, v in player.state().items()}
+        return tensors
+
     def _keep(self) -> None:
         """Copies the players for a roll-back, where the recipe asks for one."""
         if any(isinstance(mend, Rollback) for mend in self.recipe.train.mend):
-            players = self.players.items()
-            newer = {f"{name}.{k}": v.clone() for name, player in players for k, v in player.state().items()}
+            newer = {name: tensor.clone() for name, tensor in self._positions().items()}
             # Never the same tensors twice: a checkpoint holds both.
             good = self.kept.get("newer") or {name: tensor.clone() for name, tensor in newer.items()}
             self.kept = {"good": good, "newer": newer}
 
     def _roll_back(self) -> None:
-        """The players as they were when all was well. The clock goes on, so what follows is other noise and data."""
-        for name, player in self.players.items():
-            own = self.kept["good"].items()
-            player.load({k.removeprefix(f"{name}."): v for k, v in own if k.startswith(f"{name}.")})
+        """The players and the memory as they were when all was well.
+
+        The clock goes on, so what follows is other noise and data.
+        """
+        for name, tensor in self._positions().items():
+            tensor.data.copy_(self.kept["good"][name])
         self.kept["newer"] = {name: tensor.clone() for name, tensor in self.kept["good"].items()}
         self.watch = Watch((), {})
         self.report, self.looks = Report(), Report()

@@ -17,21 +17,23 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError, TrainingError
-from sparring.core.game import Clock, Critic, Exchange
+from sparring.core.game import Clock, Critic, Exchange, Show
 from sparring.core.protocols import Batch
 from sparring.data.tensors import Resident, from_arrays
 from sparring.display import ProgressLine
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import Minimax
 from sparring.games.penalties import R1
+from sparring.games.show import ADA, DiffAugment, InstanceNoise, Packing
 from sparring.layers import Activation, BatchNormalization, Dense, Dropout
 from sparring.networks.given import GivenGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.recipes.mends import parse_mends
 from sparring.rundir import Request, RunFolder, read_rows
 from sparring.train.events import Alarmed, Event, Mended, Saved, Stepped
 from sparring.train.health import LOOKS, Alarm, Health, Means, Standing, Watch, learned_by_heart, not_finite
-from sparring.train.mend import AdaptSteps, Changes, Mending, RaisePenalty, Rollback, parse_mends
+from sparring.train.mend import AdaptSteps, Augment, Changes, Mending, RaisePenalty, Rollback
 from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Plan
@@ -550,6 +552,35 @@ def test_steps_follow_the_measured_strength(
     assert AdaptSteps().act(Changes(settled=4), [], watch, game) is None  # the last change has yet to show
 
 
+def test_a_falling_penalty_is_raised_at_both_ends() -> None:
+    changed = Changes(penalty=2.0).apply(Adversarial(penalties=(R1(weight=1.0, final=0.1),)))
+    assert changed == Adversarial(penalties=(R1(weight=2.0, final=0.2),))
+
+
+def test_augmentation_is_switched_on_once() -> None:
+    mend, watch = Augment(show=(DiffAugment(policy=("cutout",)),)), Watch((), {})
+    assert mend.act(Changes(), ["collapse"], watch, MEANS.game) is None
+    done = mend.act(Changes(), ["overfitting"], watch, MEANS.game)
+    assert done is not None
+    changes, mending = done
+    assert (mending.name, mending.cause) == ("augmented", "overfitting")
+    assert mend.act(changes, ["overfitting"], watch, MEANS.game) is None
+    noise = InstanceNoise(sigma=0.1)
+    game = changes.apply(Adversarial(show=(noise,)), (RaisePenalty(), mend))
+    assert game == Adversarial(show=(noise, DiffAugment(policy=("cutout",))))
+
+
+@pytest.mark.parametrize(
+    ("show", "message"),
+    [(ADA(), "ADA has a memory or another shape"), (Packing(size=2), "Packing has a memory or another shape")],
+)
+def test_what_can_t_begin_in_the_middle_of_a_run_is_refused(show: Show, message: str, recipe: Recipe) -> None:
+    unlabelled = from_arrays(np.zeros((20, 8, 8), dtype=np.uint8))
+    asked = recipe.replace(train=recipe.train.replace(mend=(Augment(show=(show,)),)))
+    with pytest.raises(RequestError, match=message):
+        Trainer(asked, unlabelled, CPU)
+
+
 def test_mends_that_the_game_gives_nothing_to_do_are_refused(recipe: Recipe, trainer: Make) -> None:
     free = recipe.replace(game=Adversarial(), train=recipe.train.replace(mend=(RaisePenalty(),)))
     with pytest.raises(RequestError, match="no penalty to raise"):
@@ -643,6 +674,7 @@ def mended(recipe: Recipe) -> Recipe:
     mend = (
         RaisePenalty(),
         AdaptSteps(low=0.9, high=0.95, looks=4),
+        Augment(show=(InstanceNoise(sigma=0.05),), on=("gradient-ratio",)),
         Rollback(on=("exploding-gradient", "gradient-ratio"), times=9),
     )
     penalty = Adversarial(penalties=(R1(weight=1e-6, every=2),))
@@ -662,7 +694,7 @@ def test_a_run_that_mended_itself_resumes_bitwise(recipe: Recipe, after: int) ->
     whole = Trainer(made, points(), CPU)
     heard, _ = listen(whole, -1)
     done = {name: step for step, name, *_ in reversed(heard)}
-    assert done.keys() >= {"penalty-raised", "steps-adapted", "rolled-back"}
+    assert done.keys() >= {"penalty-raised", "augmented", "steps-adapted", "rolled-back"}
     for stop_at in {done["steps-adapted"] + after, done["rolled-back"] + after}:
         first, second = Trainer(made, points(), CPU), Trainer(made, points(), CPU)
         before, saved = listen(first, stop_at)
