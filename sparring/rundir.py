@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from sparring.core.files import read_json, write_atomically, write_json
 from sparring.core.game import Prior
 from sparring.core.protocols import DataSpec, NetworkSpec, Source
 from sparring.core.spec import from_json, to_json
+from sparring.data.toys import toy_of
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.neighbours import nearest_in
 from sparring.metrics.provenance import provenance_text
@@ -30,11 +32,13 @@ from sparring.pictures.curves import curves
 from sparring.pictures.film import film
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.pictures.nearest import nearest
+from sparring.pictures.plane import View, draw_plane
 from sparring.report.lenient import read_log
 from sparring.report.page import write_report
 from sparring.report.panels import picture_panels
 from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
 from sparring.train.events import Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped
+from sparring.train.plane import Plane
 from sparring.train.recipe import Recipe
 from sparring.train.trainer import GRID_COLUMNS
 from sparring.trained import averaged_weights
@@ -188,8 +192,11 @@ class RunFolder:
             file.write(line)
 
     def _save_grid(self, event: Sampled) -> None:
-        picture = sample_grid(event.samples.x, GRID_COLUMNS, levels=self.data.levels)
         name, info = f"{event.clock.images:012d}.png", self._info(event.clock.images)
+        if event.plane is not None:  # its arrows are the advice
+            save_png(_plane_picture(event.plane, self.data), self.path / "samples" / name, info)
+            return
+        picture = sample_grid(event.samples.x, GRID_COLUMNS, levels=self.data.levels)
         save_png(picture, self.path / "samples" / name, info)
         lesson = event.lesson
         advice_picture(
@@ -294,6 +301,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _plane_picture(plane: Plane, data: DataSpec) -> Image.Image:
+    """In the units of the law, where the data are drawn from a known one."""
+    toy = toy_of(data)
+    scale = 1.0 if toy is None else toy.scale
+    view = View(tuple(v * scale for v in plane.low), tuple(v * scale for v in plane.high))
+    logits, slopes = (None if t is None else t.double().numpy() for t in (plane.logits, plane.slopes))
+    return draw_plane(plane.real.double().numpy() * scale, plane.fake.double().numpy() * scale, view, logits, slopes)
 
 
 def _clock(event: Stepped | Scored | Alarmed | Mended) -> dict[str, Any]:

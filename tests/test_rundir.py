@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from PIL import Image
 
-from sparring.core.game import Clock
+from sparring import rundir
+from sparring.core.game import Clock, Critic
 from sparring.core.protocols import Batch, DataSpec, SourceSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.priors import Gaussian
 from sparring.layers import Activation, Dense
 from sparring.networks.layered import Discriminator, Generator
 from sparring.pictures.curves import PLOT_HEIGHT
+from sparring.pictures.plane import draw_plane
 from sparring.rundir import Request, RunFolder
 from sparring.train.events import Sampled, Saved, Scored, Stepped
 from sparring.train.optimizers import SGD, Optimizers
+from sparring.train.plane import CELLS, survey
 from sparring.train.recipe import Recipe, Train
 from sparring.train.schedule import Budget
 from sparring.train.teaching import teach
@@ -84,3 +90,32 @@ def test_advice_stands_beside_the_samples_and_is_drawn_anew_after_a_resume(tmp_p
     run.rewind(30)
     for folder in ("samples", "advice"):
         assert sorted(p.name for p in (tmp_path / "run" / folder).iterdir()) == names[:2]
+
+
+def test_samples_in_the_plane_are_drawn_there_in_the_law_s_own_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ring8 is divided by 1.25 for training."""
+    drawn = []
+
+    def draw(real: Any, fake: Any, view: Any, logits: Any, slopes: Any) -> Image.Image:
+        drawn.append((real, fake, view, logits, slopes))
+        return draw_plane(real, fake, view, logits, slopes)
+
+    monkeypatch.setattr(rundir, "draw_plane", draw)
+    run = new_run(tmp_path / "run")
+    run.data = DataSpec(name="ring8", shape=(2,), levels=0)
+    critic = Critic(CRITIC.build(run.data, 2))
+    x = torch.tensor([[0.8, 0.0], [-0.8, 0.0], [0.0, 0.8], [0.0, -0.8]])
+    plane = survey(critic, x, x / 2)
+    event = Sampled(Clock(0, 0, 0.0, 0.0), Batch(x, None), teach(critic, x), plane)
+    assert list(run.record(iter([event]))) == [event]
+    ((real, fake, view, logits, slopes),) = drawn
+    assert np.abs(real).max() == pytest.approx(1.0)
+    assert np.abs(fake).max() == pytest.approx(0.5)
+    assert (*view.low, *view.high) == pytest.approx((-1.2, -1.2, 1.2, 1.2))
+    assert (logits.shape, slopes.shape) == ((CELLS, CELLS), (CELLS, CELLS, 2))
+    with Image.open(tmp_path / "run" / "samples" / f"{0:012d}.png") as picture:
+        assert picture.text["data"] == "ring8"  # type: ignore[attr-defined]
+    assert not (tmp_path / "run" / "advice").exists()
+    assert (tmp_path / "run" / "progress.gif") in run.draw()

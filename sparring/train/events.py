@@ -11,6 +11,7 @@ from sparring.core.game import Clock
 from sparring.core.protocols import Batch
 from sparring.train.health import Alarm
 from sparring.train.mend import Mending
+from sparring.train.plane import Plane
 from sparring.train.teaching import Lesson
 
 
@@ -26,12 +27,13 @@ class Sampled(NamedTuple):
     """The fixed noise grid through the averaged generator: x [N, *shape] in [-1, 1] on the CPU, y [N] or None.
 
     `lesson` is what the discriminator, as it is at this moment, would change about the first sample of every row of
-    the grid (of ten rows at most), on the CPU.
+    the grid (of ten rows at most), on the CPU. `plane` is there for samples of one or two dimensions.
     """
 
     clock: Clock
     samples: Batch
     lesson: Lesson
+    plane: Plane | None = None
 
 
 class Scored(NamedTuple):
