@@ -1,9 +1,9 @@
 """Conditional batch normalisation: gamma(c) (x - mean) / sqrt(var + epsilon) + beta(c), per feature or channel.
 
 Dumoulin, Shlens and Kudlur 2017, "A learned representation for artistic style", equation 5, with a row of gamma and
-beta for every class; de Vries et al. 2017, "Modulating early visual processing by language", equations 4 to 7, with
-gamma and beta a fixed part plus one that is computed from the condition. Both are linear in the numbers c of the
-condition, a class being one-hot.
+beta for every class; de Vries et al. 2017, "Modulating early visual processing by language", with gamma and beta a
+fixed part plus one that is computed from the condition. Here both are linear in the numbers c of the condition, a
+class being one-hot.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Embedding(Condition):
 
 class ConditionalBatchNorm(Condition):
     """Every normalisation scales and shifts by the condition (Dumoulin et al. 2017, "A learned representation for
-    artistic style", equation 5; de Vries et al. 2017, equations 4 to 7): γ(y) x̂ + β(y), with γ and β linear in y.
+    artistic style", equation 5; de Vries et al. 2017): γ(y) x̂ + β(y), with γ and β linear in y.
 
     The condition is heard at every level, and has no say before it is learned. z enters as without conditions. An
     MLP, which has no normalisation otherwise, is given one after each hidden layer.

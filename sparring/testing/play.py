@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparring.core.game import Game
-from sparring.core.protocols import Source, SourceSpec
+from sparring.core.protocols import NetworkSpec, Source, SourceSpec
 from sparring.data.tensors import from_arrays
 from sparring.games.priors import Gaussian
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
@@ -28,15 +28,15 @@ class Nowhere(SourceSpec):
     """Stands for data that are handed over by themselves."""
 
 
-def check_game(game: Game, *, labels: bool = False) -> None:
-    """Plays a few steps between small networks; see `check_recipe`."""
+def check_game(game: Game, *, labels: bool = False, discriminator: NetworkSpec | None = None) -> None:
+    """Plays a few steps between small networks, or against a discriminator that the game needs; see `check_recipe`."""
     adam = Adam(lr=1e-3)
     recipe = Recipe(
         name="kit",
         source=Nowhere(),
         prior=Gaussian(dim=3),
         generator=MLPGenerator(width=16, depth=1),
-        discriminator=MLPDiscriminator(width=16, depth=1),
+        discriminator=discriminator or MLPDiscriminator(width=16, depth=1),
         game=game,
         optimizers=Optimizers(generator=adam, discriminator=adam),
         train=Train(budget=Budget(amount=1, unit="epochs")),
