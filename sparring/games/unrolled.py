@@ -37,7 +37,7 @@ def unroll(
 
     >>> weight = torch.tensor(1.0, requires_grad=True)
     >>> after = unroll(lambda now: {"only": now["only"]["w"].square()}, {"only": {"w": weight}}, depth=3, lr=0.25)
-    >>> float(after["only"]["w"])
+    >>> after["only"]["w"].item()
     0.125
     """
     for _ in range(depth):
