@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from sparring.core.errors import RequestError
 from sparring.core.game import START, Memory, Objective, Seen
 from sparring.core.protocols import DataSpec
+from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import BEGAN, EBGAN, MAGAN
+from sparring.games.priors import Gaussian
+from sparring.networks.autoencoder import AutoencoderDiscriminator
+from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.testing import check_recipe
+from sparring.testing.play import Nowhere
+from sparring.train.optimizers import Adam, Optimizers
+from sparring.train.recipe import Recipe, Train
+from sparring.train.schedule import Budget
 
 DATA = DataSpec(name="vectors", shape=(3,))
 
@@ -105,6 +114,25 @@ def test_margin_adaptation_against_the_algorithm() -> None:
         before = sums[1]
         assert float(memory["margin"]) == pytest.approx(margin, rel=1e-5)
     assert moves > 3
+
+
+@pytest.mark.parametrize("objective", [MAGAN(window=2), BEGAN(rate=0.1)])
+def test_a_run_plays_stops_and_goes_on(objective: Objective) -> None:
+    """Against an autoencoder, with what it remembers stored and read again."""
+    adam = Adam(lr=1e-3)
+    recipe = Recipe(
+        name=type(objective).__name__,
+        source=Nowhere(),
+        prior=Gaussian(dim=3),
+        generator=MLPGenerator(width=16, depth=1),
+        discriminator=AutoencoderDiscriminator(width=2, max_width=4, code=4),
+        game=Adversarial(objective=objective),
+        optimizers=Optimizers(generator=adam, discriminator=adam),
+        train=Train(budget=Budget(amount=1, unit="epochs")),
+    )
+    check_recipe(recipe, labels=True)
+    with pytest.raises(RequestError, match="AutoencoderDiscriminator"):
+        check_recipe(recipe.replace(discriminator=MLPDiscriminator(width=4)))
 
 
 @pytest.mark.parametrize(

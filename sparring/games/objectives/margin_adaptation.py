@@ -33,7 +33,8 @@ class MAGAN(EBGAN):
             "turns": torch.tensor(0),
             "real_energy": torch.tensor(0.0),
             "fake_energy": torch.tensor(0.0),
-            "fake_energy_before": torch.tensor(torch.inf),
+            # More than any energy: the first window has none before it. Not infinite, as what a run stores is finite.
+            "fake_energy_before": torch.tensor(torch.finfo(torch.float32).max),
         }
 
     def after(self, memory: Memory, real: Seen, fake: Seen) -> None:
