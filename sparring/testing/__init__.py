@@ -4,7 +4,7 @@ Each check raises `AssertionError` with one sentence that names the part, what w
 test: `check_objective(MyObjective())`, `check_recipe(my_gan(source, data, budget))`.
 """
 
-from sparring.testing.module import check_module
+from sparring.testing.module import check_module, check_part
 from sparring.testing.parts import check_constraint, check_generator_penalty, check_objective, check_penalty, check_show
 from sparring.testing.play import check_game, check_recipe
 
@@ -14,6 +14,7 @@ __all__ = [
     "check_generator_penalty",
     "check_module",
     "check_objective",
+    "check_part",
     "check_penalty",
     "check_recipe",
     "check_show",

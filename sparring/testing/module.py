@@ -12,23 +12,42 @@ import numpy as np
 
 from sparring.core.errors import RequestError
 from sparring.core.execute import load_file
-from sparring.core.game import Constraint, Game, GeneratorPenalty, Objective, Penalty, Show
+from sparring.core.game import Constraint, Game, GeneratorPenalty, History, Objective, Part, Penalty, Show
+from sparring.core.protocols import NetworkSpec
 from sparring.data.tensors import from_arrays
+from sparring.games.adversarial import Adversarial
+from sparring.games.moves import Moves
 from sparring.testing.expect import expect
 from sparring.testing.parts import check_constraint, check_generator_penalty, check_objective, check_penalty, check_show
 from sparring.testing.play import Nowhere, check_game, check_recipe
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Budget
 
-CHECKS: dict[type, Callable[..., None]] = {
-    Objective: check_objective,
-    Penalty: check_penalty,
-    GeneratorPenalty: check_generator_penalty,
-    Show: check_show,
-    Constraint: check_constraint,
-    Game: check_game,
+CHECKS: dict[type, tuple[Callable[..., None] | None, str]] = {
+    Objective: (check_objective, "objective"),
+    Penalty: (check_penalty, "penalties"),
+    GeneratorPenalty: (check_generator_penalty, "generator_penalties"),
+    Show: (check_show, "show"),
+    Constraint: (check_constraint, "constraints"),
+    History: (None, "history"),
+    Moves: (None, "moves"),
 }
-"""What is checked how, by the class that it derives from."""
+"""By the class that a part derives from: what is checked of the part alone, and its place in `Adversarial`."""
+
+
+def check_part(part: Part | Game, discriminator: NetworkSpec | None = None) -> None:
+    """All that is asked of a part: by itself, and in a game of a few steps in its place; or of a whole game.
+
+    `discriminator` is for parts that need one of their own, such as an autoencoder.
+    """
+    if isinstance(part, Game):
+        check_game(part, discriminator)
+        return
+    check, place = next(found for base, found in CHECKS.items() if isinstance(part, base))
+    if check is not None:
+        check(part)
+    several = isinstance(getattr(Adversarial(), place), tuple)
+    check_game(Adversarial().replace(**{place: (part,) if several else part}), discriminator)
 
 
 def check_module(module: ModuleType) -> list[str]:
@@ -39,9 +58,9 @@ def check_module(module: ModuleType) -> list[str]:
         if getattr(value, "__module__", None) != module.__name__ or name.startswith("_"):
             continue
         if inspect.isclass(value):
-            check = next((check for base, check in CHECKS.items() if issubclass(value, base)), None)
-            if check is not None:
-                check(value())
+            if issubclass(value, (Game, *CHECKS)):
+                part: Part | Game = value()
+                check_part(part)
                 found.append(name)
         elif inspect.isfunction(value) and inspect.signature(value).return_annotation in ("Recipe", Recipe):
             source = from_arrays(np.random.default_rng(0).integers(0, 256, (48, 8, 8), dtype=np.uint8))

@@ -89,7 +89,7 @@ class Replaces(NonSaturating):
         (Random(), "the same random numbers give two results"),
         (
             InPlace(),
-            "InPlace.discriminator: (the same random numbers give two results|the logits that it was given are changed)",
+            "InPlace.discriminator: (the same random numbers give two|the logits that it was given are changed)",
         ),
         (Replaces(), "puts new tensors in the place of the old"),
     ],

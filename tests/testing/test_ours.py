@@ -10,16 +10,17 @@ from importlib import import_module
 import pytest
 
 import sparring.games
-from sparring.core.game import Constraint, Game, GeneratorPenalty, Objective, Part, Penalty, Show
+from sparring.core.game import Constraint, Game, GeneratorPenalty, History, Objective, Part, Penalty, Show
 from sparring.core.protocols import DataSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.auxiliary import AuxiliaryClassifier
+from sparring.games.moves import Moves
 from sparring.games.penalties import BalancedConsistency, Consistency
 from sparring.games.show import DiffAugment
 from sparring.networks.condition import AuxiliaryHead
 from sparring.networks.mlp import MLPDiscriminator
 from sparring.recipes.images import mlp
-from sparring.testing import check_recipe
+from sparring.testing import check_part, check_recipe
 from sparring.testing.module import CHECKS
 from sparring.testing.play import Nowhere
 from sparring.train.schedule import Budget
@@ -35,7 +36,7 @@ def shipped() -> Iterator[type]:
     found: dict[type, None] = {}
     for module in pkgutil.walk_packages(sparring.games.__path__, "sparring.games."):
         for _, value in inspect.getmembers(import_module(module.name), inspect.isclass):
-            own = value.__module__.startswith("sparring.games.") and issubclass(value, (*CHECKS,))
+            own = value.__module__.startswith("sparring.games.") and issubclass(value, (Game, *CHECKS))
             if own and not value.__name__.startswith("_") and value.__name__ not in ABSTRACT:
                 found[value] = None
     return iter(sorted(found, key=lambda cls: cls.__name__))
@@ -47,8 +48,7 @@ PLAIN = [cls for cls in SHIPPED if cls is not AuxiliaryClassifier]
 
 @pytest.mark.parametrize("cls", PLAIN, ids=lambda cls: cls.__name__)
 def test_it_holds(cls: type) -> None:
-    check = next(check for base, check in CHECKS.items() if issubclass(cls, base))
-    check(MADE.get(cls.__name__) or cls())
+    check_part(MADE.get(cls.__name__) or cls())
 
 
 def test_a_game_with_a_network_of_its_own() -> None:
@@ -65,11 +65,13 @@ def test_a_game_with_labels(game: Game) -> None:
 
 
 def test_none_is_overlooked() -> None:
-    kinds = {base: sum(issubclass(cls, base) for cls in SHIPPED) for base in CHECKS}
+    kinds = {base: sum(issubclass(cls, base) for cls in SHIPPED) for base in (Game, *CHECKS)}
     assert kinds[Objective] >= 20
     assert kinds[Penalty] >= 10
     assert kinds[GeneratorPenalty] >= 2
     assert kinds[Show] >= 4
     assert kinds[Constraint] >= 3
     assert kinds[Game] >= 5
+    assert kinds[History] >= 2
+    assert kinds[Moves] >= 4
     assert all(issubclass(cls, (Part, Game)) for cls in SHIPPED)
