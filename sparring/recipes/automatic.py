@@ -12,7 +12,7 @@ import torch
 from sparring.core import execute
 from sparring.core.errors import RequestError, nearest
 from sparring.core.protocols import DataSpec, SourceSpec
-from sparring.recipes import images
+from sparring.recipes import images, toys
 from sparring.train.precision import choose_arithmetic
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Budget
@@ -33,10 +33,11 @@ class Choice(NamedTuple):
 def recipes() -> dict[str, RecipeFunction]:
     """The named recipes: this package's public functions that return a `Recipe`."""
     found: dict[str, RecipeFunction] = {}
-    for name, function in inspect.getmembers(images, inspect.isfunction):
-        returns = inspect.signature(function).return_annotation
-        if function.__module__ == images.__name__ and not name.startswith("_") and returns in ("Recipe", Recipe):
-            found[name] = function
+    for module in (images, toys):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            returns = inspect.signature(function).return_annotation
+            if function.__module__ == module.__name__ and not name.startswith("_") and returns in ("Recipe", Recipe):
+                found[name] = function
     return found
 
 
@@ -88,6 +89,8 @@ def settle(recipe: Recipe, device: torch.device) -> Choice:
 
 
 def _recipe_for(data: DataSpec) -> tuple[str, str]:
+    if not data.is_image and data.shape[0] <= 2:
+        return "toy", f"samples are points of {data.shape[0]} coordinate{'s' * (data.shape[0] > 1)}"
     if not data.is_image:
         return "mlp", f"samples are vectors of {data.shape[0]} numbers"
     smallest = min(data.shape[1:])
