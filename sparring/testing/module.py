@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -41,13 +42,13 @@ def check_part(part: Part | Game, discriminator: NetworkSpec | None = None) -> N
     `discriminator` is for parts that need one of their own, such as an autoencoder.
     """
     if isinstance(part, Game):
-        check_game(part, discriminator)
+        check_game(part, discriminator=discriminator)
         return
     check, place = next(found for base, found in CHECKS.items() if isinstance(part, base))
     if check is not None:
         check(part)
     several = isinstance(getattr(Adversarial(), place), tuple)
-    check_game(Adversarial().replace(**{place: (part,) if several else part}), discriminator)
+    check_game(Adversarial().replace(**{place: (part,) if several else part}), discriminator=discriminator)
 
 
 def check_module(module: ModuleType) -> list[str]:
@@ -59,7 +60,7 @@ def check_module(module: ModuleType) -> list[str]:
             continue
         if inspect.isclass(value):
             if issubclass(value, (Game, *CHECKS)):
-                part: Part | Game = value()
+                part = cast(Part | Game, value())
                 check_part(part)
                 found.append(name)
         elif inspect.isfunction(value) and inspect.signature(value).return_annotation in ("Recipe", Recipe):
