@@ -88,8 +88,14 @@ def test_where_the_balance_ends(real: float, fake: float, end: float) -> None:
 def test_margin_adaptation_by_hand() -> None:
     game = MAGAN(margin=2.0, window=2)
     memory = game.memory(DATA)
-    # Fakes cost more than in the window before in the third and the fifth; in the fifth, real samples cost too much.
-    steps = [((1.0, 3.0), 2.0), ((1.0, 2.0), 2.0), ((0.5, 2.5), 0.5), ((0.4, 1.0), 0.5), ((0.6, 1.1), 0.5)]
+    steps = [
+        ((1.0, 3.0), 2.0),  # nothing to compare with
+        ((1.0, 0.2), 2.0),  # fakes cost less than before
+        ((1.0, 0.9), 2.0),  # more than before, but less than real samples
+        ((0.5, 2.5), 0.5),
+        ((0.4, 1.0), 0.5),  # less than before
+        ((0.6, 1.1), 0.5),  # more, but real samples cost more than the margin
+    ]
     for (real, fake), margin in steps:
         play(game, memory, real - 0.1, fake)
         play(game, memory, real + 0.1, fake)
