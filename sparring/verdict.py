@@ -105,10 +105,14 @@ def best_checkpoint(run: Path, trainer: Trainer, judge: Judge) -> Path:
 def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int = KEEP) -> dict[str, Any]:
     """The best and the last checkpoint of a finished run, each on new samples: what `verdict.json` holds.
 
-    The best was chosen on scores of its own, and the least of a few noisy numbers flatters: so it is scored again.
+    They are asked what the run was asked, and what is usual. The best was chosen on scores of its own, and the least
+    of a few noisy numbers flatters: so it is scored again.
     """
     recipe, source, held_out = trainer.recipe, trainer.source, trainer.held_out
     metrics = named(VERDICT if held_out is None else (*VERDICT, "memorisation"))
+    known = {type(metric) for metric in metrics}
+    own = (metric for metric in recipe.scoring.metrics if isinstance(metric, Metric) and type(metric) not in known)
+    metrics = (*own, *metrics)
     judge = ranked_by(source, held_out, metrics, network, trainer.device)
     found = []
     for path in dict.fromkeys(find_checkpoint(run, which) for which in ("best", "last")):

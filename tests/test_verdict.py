@@ -1,21 +1,29 @@
 """Which checkpoint is the best, and what is said of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from sparring.core.protocols import Source
+from sparring.data.open import Data
 from sparring.data.tensors import from_arrays
 from sparring.games.priors import Gaussian
+from sparring.metrics.features.values import Values
 from sparring.metrics.frechet import FID
 from sparring.metrics.judge import Judge
 from sparring.metrics.kernel import KID
 from sparring.networks.mlp import MLPGenerator
+from sparring.recipes.toys import toy
+from sparring.rundir import Request, RunFolder
 from sparring.scoring import METRICS
 from sparring.train.recipe import Scoring
+from sparring.train.schedule import Budget
 from sparring.train.scores import Leader
+from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator
-from sparring.verdict import VERDICT, ranked_by, scores_of_leaders
+from sparring.verdict import VERDICT, ranked_by, scores_of_leaders, verdict
 
 
 @pytest.fixture
@@ -64,3 +72,19 @@ def test_what_is_set_aside_ranks_and_a_test_split_does_not(real: Source) -> None
 
 def test_a_verdict_asks_for_metrics_that_there_are() -> None:
     assert set(VERDICT) <= set(METRICS)
+
+
+def test_what_the_run_was_asked_is_asked_at_the_end(tmp_path: Path) -> None:
+    """Of points of a known mixture its modes, before what is usual; and nothing twice."""
+    data = Data(source="ring8", split="test")
+    source, cpu = data.load(), torch.device("cpu")
+    recipe = toy(data, source.spec, Budget(amount=256, unit="images"))
+    recipe = recipe.replace(train=recipe.train.replace(matmul="highest", grids=0))
+    trainer = Trainer(recipe, source, cpu)
+    folder = RunFolder.create(tmp_path / "run", Request(recipe, "toy", (), {}), source.spec, source.report)
+    list(folder.record(trainer.run()))
+    found = verdict(folder.path, trainer, Values((2,)), samples=500)
+    names = [name for name in found["values"] if not name.endswith(("_low", "_high"))]
+    assert names[:2] == ["divergence", "kl_forward"]
+    assert names.index("num_modes") < names.index("fid")
+    assert found["sure"].startswith("divergence of the checkpoint at 256 images")
