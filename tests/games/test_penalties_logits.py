@@ -55,7 +55,7 @@ class Linear(nn.Module):
         return (x * (self.w[0] if y is None else self.w[y])).sum(1)
 
 
-def seen(critic: nn.Module, x: Tensor, y: Tensor | None = None) -> Seen:
+def seen(critic: Critic, x: Tensor, y: Tensor | None = None) -> Seen:
     return Seen(x, y, critic(x, y))
 
 
