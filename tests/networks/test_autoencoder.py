@@ -63,6 +63,15 @@ def test_labels_are_heard_and_asked_for() -> None:
         net(x)
 
 
+@pytest.mark.parametrize("y_shape", [(4,), (1, 8, 8)])
+def test_any_condition_stands_beside_the_code(y_shape: tuple[int, ...]) -> None:
+    data = DataSpec(name="test", shape=(1, 8, 8), y_shape=y_shape)
+    net = AutoencoderDiscriminator(width=4, code=5).build(data, 3)
+    x, y = torch.randn(3, 1, 8, 8), torch.randn(3, *y_shape)
+    assert net(x, y).shape == (3,)
+    assert not torch.allclose(net(x, y), net(x, y + 1))
+
+
 def test_it_learns_to_tell_what_it_was_trained_on() -> None:
     """Trained on vectors along one line, with a code of one number: energy is low there, and high beside it."""
     torch.manual_seed(0)
