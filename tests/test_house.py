@@ -22,6 +22,7 @@ MAY_SEE = {
     "pictures": {"core"},
     "report": {"core", "metrics", "pictures"},
     "recipes": {"core", "layers", "networks", "games", "data", "metrics", "train"},
+    "testing": {"core", "layers", "networks", "games", "data", "train"},
 }
 
 

@@ -14,6 +14,8 @@ import typing
 from typing import Any, Self, cast, dataclass_transform
 
 from sparring.core.errors import RequestError, nearest
+from sparring.core.fits import fits
+from sparring.core.written import holds_specs, written
 
 Json = dict[str, Any]
 
@@ -38,7 +40,8 @@ class Spec:
     def with_path(self, path: str, text: str) -> Self:
         """A copy with the field at a dotted path set from text, as `--set train.batch=64` does.
 
-        The text is read as JSON where it is JSON, else as a plain string; it must fit the field's type.
+        The text is read as JSON where it is JSON; for a field that holds specs, as `Hinge` or
+        `R1(weight=0.5), R2(weight=0.5)`; else as a plain string. It must fit the field's type.
         Raises `RequestError` naming the nearest field when the path does not exist.
         """
         return cast(Self, _set(self, path.split("."), text, path))
@@ -72,7 +75,7 @@ def from_json(data: Any, trusted: tuple[types.ModuleType, ...] = ()) -> Any:
         if key != "spec" and key not in names:
             raise RequestError(f"{cls.__name__} has no field {key!r}: {nearest(key, names)}")
     hints = typing.get_type_hints(cls)
-    values = {k: _check(from_json(v, trusted), hints[k], f"{cls.__name__}.{k}") for k, v in data.items() if k != "spec"}
+    values = {k: fits(from_json(v, trusted), hints[k], f"{cls.__name__}.{k}") for k, v in data.items() if k != "spec"}
     try:
         return cls(**values)
     except TypeError as error:
@@ -111,7 +114,10 @@ def _set(value: Any, path: list[str], text: str, whole: str) -> Any:
         raise RequestError(f"--set {whole}: {type(value).__name__} has no {head!r}, {nearest(head, names)}")
     new = _set(getattr(value, head), rest, text, whole)
     if not rest:
-        new = _check(new, typing.get_type_hints(type(value))[head], f"--set {whole}")
+        hint = typing.get_type_hints(type(value))[head]
+        if isinstance(new, str) and holds_specs(hint, Spec):
+            new = written(text, hint, Spec, f"--set {whole}")
+        new = fits(new, hint, f"--set {whole}")
     return value.replace(**{head: new})
 
 
@@ -121,30 +127,3 @@ def _parse(text: str) -> Any:
     except json.JSONDecodeError:
         return text
     return from_json(data)
-
-
-def _check(value: Any, hint: Any, where: str) -> Any:
-    """The value, as its declared type; an int is widened to a float. Raises `RequestError` when it does not fit."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        for option in args:
-            try:
-                return _check(value, option, where)
-            except RequestError:
-                continue
-    elif origin is tuple and isinstance(value, tuple):
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(_check(v, args[0], where) for v in value)
-        if len(args) == len(value):
-            return tuple(_check(v, a, where) for v, a in zip(value, args, strict=True))
-    elif origin is typing.Literal:
-        if value in args:
-            return value
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif hint is Any or (
-        isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool)
-    ):
-        return value
-    expected = " or ".join(map(repr, args)) if origin is typing.Literal else getattr(hint, "__name__", str(hint))
-    raise RequestError(f"{where}: expected {expected}, found {value!r}")

@@ -294,7 +294,7 @@ def _only(signals: Signals, *names: str) -> dict[str, float]:
 def _penalise(means: Means) -> str:
     penalties = getattr(means.game, "penalties", ())
     if not penalties:
-        return """hold the discriminator: --set 'game.penalties=[{"spec": "sparring.games.penalties:R1"}]'"""
+        return "hold the discriminator: --set game.penalties=R1"
     if isinstance(means.optimizers.discriminator, SGD) and penalties[0].every > 1:
         # Under SGD a lazy penalty is a kick of weight · every, which itself diverges when it is too large.
         return "penalise in smaller kicks: --set game.penalties.0.every=1"
