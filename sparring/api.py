@@ -108,8 +108,9 @@ class GAN:
     ) -> GAN:
         """Trains for `epoch` passes over X; called again, it goes on from where it stood.
 
-        X is float [N, D] or [N, H, W(, C)] in [-1, 1], or uint8 images; y int [N] makes the game conditional. Each of
-        the discriminator's k moves per move of the generator sees a new batch. Returns itself.
+        X is float [N, D] or [N, H, W(, C)] in [-1, 1], or uint8 images. y makes the game conditional: classes int [N],
+        attributes bool [N, D], vectors float [N, D] or images [N, H, W(, C)]. Each of the discriminator's k moves per
+        move of the generator sees a new batch. Returns itself.
         """
         source = from_arrays(X, y)
         batch = min(mini_batch_size, len(source))
@@ -142,7 +143,8 @@ class GAN:
         """Samples float32 in [-1, 1] of the averaged generator, in the layout of the noise and of the data.
 
         Noise [n, dim] gives rows [n, D] or images [n, H, W, C]; a column of noise for each sample, [dim, n], gives
-        columns [D, n]. (Noise [dim, dim] is taken as rows.) A conditional generator without y takes classes in turn.
+        columns [D, n]. (Noise [dim, dim] is taken as rows.) A generator of classes takes them in turn without y; other
+        conditions are floats, images in [-1, 1], laid out as in `train`.
         """
         trainer = self._trained()
         z, columns = _from_layout("noise", noise, (self.prior.dim,))
@@ -163,7 +165,14 @@ class GAN:
 
     def _labels(self, y: ArrayLike | Tensor | None, count: int) -> Tensor | None:
         trainer = self._trained()
-        classes = trainer.source.spec.num_classes
+        spec = trainer.source.spec
+        if spec.y_shape:
+            asked = None if y is None else _from_layout("y", y, spec.y_shape)[0].to(trainer.device)
+            if asked is None or len(asked) != count:
+                found = "none" if asked is None else len(asked)
+                raise RequestError(f"y: expected {count} conditions of shape {list(spec.y_shape)}, found {found}")
+            return asked
+        classes = spec.num_classes
         if not classes:
             if y is not None:
                 raise RequestError("y: this GAN was trained without labels; leave them out")
@@ -199,7 +208,7 @@ class GAN:
         self._trained()
         lesson = self.lesson
         assert lesson is not None  # training begins with samples
-        asked = [] if lesson.y is None else [str(label) for label in lesson.y.tolist()]
+        asked = [] if lesson.y is None or lesson.y.is_floating_point() else [str(label) for label in lesson.y.tolist()]
         advice_picture(path, lesson.x, lesson.advice, lesson.after, lesson.beliefs(), asked)
 
     def _start(self, source: Source, k: int, batch: int, seed: int) -> Trainer:

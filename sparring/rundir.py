@@ -205,7 +205,7 @@ class RunFolder:
             lesson.advice,
             lesson.after,
             lesson.beliefs(),
-            [] if lesson.y is None else [self._class_name(label) for label in lesson.y.tolist()],
+            [] if lesson.y is None or self.data.y_shape else [self._class_name(label) for label in lesson.y.tolist()],
             info=info,
         )
 

@@ -146,7 +146,7 @@ def score_generator(generator: TrainedGenerator, judge: Judge, reference: Source
         num_samples=count,
         seed=seed,
         weights="ema",
-        generate=generator.net,
+        generate=None if generator.data.y_shape else generator.net,  # metrics that move z know classes alone
         prior=generator.prior,
     )
 
@@ -156,8 +156,9 @@ def _source(samples: Samples, name: str) -> Source:
 
 
 def _labels_like(reference: Source, data: DataSpec, count: int, seed: int) -> Tensor | None:
-    """Labels to ask for, with the reference's own frequencies; None where the two do not share classes."""
-    if not data.num_classes or reference.spec.num_classes != data.num_classes:
+    """Labels to ask for, with the reference's own frequencies; None where the two do not share classes or shapes."""
+    theirs = reference.spec
+    if not data.is_conditional or (theirs.num_classes, theirs.y_shape) != (data.num_classes, data.y_shape):
         return None
     random = torch.Generator().manual_seed(derive(seed, "score labels"))
     return reference.take(torch.randint(len(reference), (count,), generator=random)).y

@@ -28,10 +28,12 @@ class TrainedGenerator:
     def sample(
         self, count: int, *, labels: Tensor | None = None, seed: int = 0, truncation: float | None = None
     ) -> Batch:
-        """`count` samples float32 [count, *shape] in [-1, 1], and their labels int64 [count] or None.
+        """`count` samples float32 [count, *shape] in [-1, 1], and their labels int64 [count], conditions float32
+        [count, *y_shape], or None.
 
-        Without `labels`, a conditional generator takes the classes in turn. Sample i depends on (seed, i) through
-        blocks of 500 alone, so the first samples of a larger count are those of a smaller multiple of 500.
+        Without `labels`, a generator of classes takes them in turn; one of other conditions refuses. Sample i depends
+        on (seed, i) through blocks of 500 alone, so the first samples of a larger count are those of a smaller multiple
+        of 500.
         """
         if count < 1:
             raise RequestError(f"-n: expected at least 1 sample, found {count}")
@@ -45,7 +47,15 @@ class TrainedGenerator:
         """The samples with numbers start .. start + count - 1 of the sequence that belongs to a seed."""
         classes = self.data.num_classes
         y = None
-        if labels is not None:
+        if self.data.y_shape:
+            if labels is None or labels.shape[1:] != self.data.y_shape:
+                found = "none" if labels is None else f"labels of shape {list(labels.shape)}"
+                raise RequestError(
+                    f"this generator needs a condition of shape {list(self.data.y_shape)} for every sample, found "
+                    f"{found}; give them from Python: TrainedGenerator.sample(n, labels=...)"
+                )
+            y = labels[start : start + count]
+        elif labels is not None:
             y = labels[start : start + count]
             if not classes:
                 raise RequestError("--label: this generator was trained without labels; leave the label out")

@@ -226,7 +226,7 @@ def measure(network: FeatureNetwork, batches: Iterable[Batch], levels: int = 0, 
         if missing > 0:
             features.append(found[:missing].cpu())
             probabilities.append(read[:missing].cpu())
-            if batch.y is not None:
+            if batch.y is not None and not batch.y.is_floating_point():  # metrics know classes, no other conditions
                 labels.append(batch.y[:missing].cpu())
         summary = merge(summary, summarise(found))
         if network.num_classes:

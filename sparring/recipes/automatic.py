@@ -71,6 +71,9 @@ def choose(
         made = made.replace(train=made.train.replace(seed=seed))
     if data.num_classes:
         reasons.append(f"conditional: the data has {data.num_classes} classes; --labels ignore leaves them out")
+    elif data.y_shape:
+        shape = list(data.y_shape)
+        reasons.append(f"conditional: samples have conditions of shape {shape}; --labels ignore leaves them out")
     else:
         reasons.append("unconditional: the data has no labels, or they were set aside")
     return Choice(made, tuple(reasons))

@@ -80,7 +80,9 @@ def look(
             signals["gap_held"] = real_logits.mean() - held_logits.mean()
             signals["d_pairs_held"] = _pairs(held_logits, fake_logits)
         if y is not None and others is not None:
-            signals["label_effect"] = _label_effect(fake, *others, differs=y != y.roll(1, 0))
+            signals["label_effect"] = _label_effect(
+                fake, *others, differs=(y != y.roll(1, 0)).reshape(len(y), -1).any(1)
+            )
     return signals
 
 
@@ -129,7 +131,8 @@ def _spread(x: Tensor, y: Tensor | None) -> Tensor:
     distance = torch.cdist(x.flatten(1).float(), x.flatten(1).float())
     pairs = ~torch.eye(len(x), dtype=torch.bool, device=x.device)
     if y is not None:
-        same = pairs & (y[:, None] == y)
+        labels = y.reshape(len(y), -1).float()
+        same = pairs & (torch.cdist(labels, labels, torch.inf) == 0)
         pairs = torch.where(same.any(), same, pairs)
     mean: Tensor = (distance * pairs).sum() / pairs.sum()
     return mean

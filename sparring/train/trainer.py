@@ -236,13 +236,16 @@ class Trainer:
         return torch.cat(parts).clamp_(-1, 1)
 
     def sample_grid(self) -> Sampled:
-        """The same noise through the whole run; one row per class (of up to 16) when conditional."""
+        """The same noise through the whole run; a row for each class (of up to 16) or first condition of the data."""
         # A plan that starts late may pass several marks at once: they count as one.
         self.num_grids = max(self.num_grids, int(self.recipe.train.grids * self.clock.progress**0.5)) + 1
-        classes = self.source.spec.num_classes
-        rows = min(classes, 16) if classes else GRID_COLUMNS
+        spec = self.source.spec
+        rows = min(spec.num_classes, 16) or GRID_COLUMNS
         z = self._noise("grid", rows * GRID_COLUMNS)
-        y = torch.arange(rows, device=self.device).repeat_interleave(GRID_COLUMNS) if classes else None
+        y: Tensor | None = torch.arange(rows, device=self.device) if spec.num_classes else None
+        if spec.y_shape:
+            y = self.source.take(torch.arange(rows, device=self.device) % len(self.source)).y
+        y = None if y is None else y.repeat_interleave(GRID_COLUMNS, 0)
         x = self.sample(z, y)
         with self.arithmetic:
             # Of the whole grid, because a discriminator may compare the samples of a batch with each other.
@@ -363,7 +366,8 @@ class Trainer:
         """What was found since the last report, what is new to be alarmed at, and whether there was a look."""
         means = Means(self.game, self.recipe.optimizers)
         signals = self.looks.drain()
-        values = self.report.drain() | signals
+        remembered = {k: float(v) for k, v in self.memory.items() if v.dim() == 0 and v.is_floating_point()}
+        values = self.report.drain() | signals | remembered
         broken = not_finite(values, means)
         if broken is not None:
             return values, [broken], bool(signals)
@@ -426,7 +430,7 @@ class Trainer:
         seed = self.recipe.train.seed
         z = self._noise("score", count, start)
         y = None
-        if self.source.spec.num_classes:
+        if self.source.spec.is_conditional:
             picks = torch.Generator().manual_seed(derive(seed, "score labels", start))
             index = torch.randint(len(self.source), (count,), generator=picks)
             y = self.source.take(index.to(self.device)).y
