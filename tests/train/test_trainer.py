@@ -16,8 +16,10 @@ from sparring.core.errors import TrainingError
 from sparring.core.protocols import Batch
 from sparring.data.tensors import Resident
 from sparring.games.adversarial import Adversarial
+from sparring.games.objectives import BEGAN
 from sparring.games.penalties import R1
 from sparring.layers import Activation, BatchNormalization, Dense, Dropout
+from sparring.networks.autoencoder import AutoencoderDiscriminator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.train.events import Event, Sampled, Saved, Scored, Stepped
 from sparring.train.optimizers import SGD, Adam, Optimizers
@@ -398,3 +400,21 @@ def test_a_run_that_is_done_a_little_early_is_done(trainer: Make, recipe: Recipe
     assert playing.done
     playing._replan()
     assert playing.plan.total == 160
+
+
+def test_what_a_game_remembers_is_in_the_log_and_in_the_state(trainer: Make, recipe: Recipe) -> None:
+    """BEGAN's balance moves by rate · (γ E(real) - E(fake)) in every step; a resumed run goes on with it."""
+    began = recipe.replace(game=Adversarial(objective=BEGAN(rate=0.01)), discriminator=AutoencoderDiscriminator())
+    whole = trainer(began)
+    logged = [event.values["objective.k"] for event in whole.run() if isinstance(event, Stepped)]
+    assert len(set(logged)) == len(logged) > 2
+    first = trainer(began)
+    for _ in range(10):
+        first.take_step()
+    tensors, meta = first.state()
+    second = trainer(began)
+    second.load({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(meta)))
+    while not second.done:
+        second.take_step()
+    assert torch.equal(second.memory["objective.k"], whole.memory["objective.k"])
+    assert float(second.memory["objective.k"]) != 0
