@@ -51,7 +51,7 @@ class Replay(History):
             return torch.cat([new[:kept], torch.where(held > 0, old[picks].to(new.dtype), new[kept:])])
 
         y = None if fake.y is None else mixed(fake.y, memory["y"])
-        return Batch(mixed(fake.x.detach(), memory["x"]), y)
+        return Batch(mixed(fake.x, memory["x"]), y)
 
     @torch.no_grad()
     def keep(self, memory: Memory, fake: Batch, generator: nn.Module, clock: Clock) -> None:

@@ -56,11 +56,15 @@ def test_replay_fills_up_then_replaces_at_random_and_draws_the_last_half_uniform
         inside = memory["x"][: int(memory["held"]), 0].long().tolist()
         if turn < 2:
             assert inside == [1, 2, 3, 4, 9, 10, 11, 12][: 4 * (turn + 1)]
+            assert set(numbers(part.draw(memory, numbered(50, 80), Nobody(), torch.empty(0)))[40:].tolist()) == {
+                *inside
+            }
     # Two empty places first, then two that are taken.
     assert int(memory["held"]) == 10
     assert {17, 18, 19, 20} < set(inside)
     assert len(set(inside)) == 10
     assert torch.equal(memory["y"], memory["x"][:, 0].long() % 7)
+    assert memory["y"].dtype == torch.int64
     assert all(memory[name] is held[name] for name in held)
     counts = torch.zeros(100)
     for _ in range(1000):

@@ -59,6 +59,12 @@ def test_at_p_0_every_number_stays_what_it_is(channels: int, dtype: torch.dtype)
     assert labels is y
 
 
+def test_places_are_not_rounded_where_samples_are() -> None:
+    """bfloat16 has no whole numbers between 256 and 258."""
+    x = torch.randn(2, 1, 1, 600, dtype=torch.bfloat16)
+    assert torch.equal(ADA()(x, None)[0], x)
+
+
 SHARES = {  # of what p chooses, the share that then changes: a choice may fall on what is there already
     "flip": 1 / 2,
     "quarter_turn": 3 / 4,
@@ -159,6 +165,14 @@ def test_geometry_is_one_map_in_the_paper_s_order() -> None:
     first, _, last = torch.linalg.svd(linear)
     assert_any_angle(2 * torch.atan2(first[:, 1, 0], first[:, 0, 0]))
     assert_any_angle(2 * torch.atan2(last[:, 0, 1], last[:, 0, 0]))
+
+
+def test_whole_pixels_come_before_the_scale() -> None:
+    """The image is moved by whole pixels, then scaled; looked up, the scale comes first and the shift stays whole."""
+    linear, shift = read_off(ADA(policy=("translation", "scale"), p=1.0), 200)
+    torch.testing.assert_close(shift, shift.round(), rtol=0, atol=1e-9)
+    assert shift.any()
+    assert not torch.allclose(linear, linear.round())
 
 
 def test_a_rotation_before_or_after_the_stretch_has_probability_p() -> None:
