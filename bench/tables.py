@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs" / "figures"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md", "docs/judging.md")
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md", "docs/judging.md", "docs/theory.md")
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -131,6 +131,12 @@ def looking(head: list[str]) -> str:
     return table(head, [[row["run"], spread(row["percent"], 2)] for row in read("health_cost")])
 
 
+def theory(head: list[str], which: str) -> str:
+    """Closed forms, and what the smallest games did beside what was predicted; as stored, with five decimals."""
+    found = json.loads((FIGURES / "theory.json").read_text())[which]
+    return table(head, [[v if isinstance(v, str) else f"{v:.5f}" for v in row.values()] for row in found])
+
+
 def demo() -> str:
     return "".join(f"    {line}".rstrip() + "\n" for line in (FIGURES / "demo.txt").read_text().splitlines()).rstrip()
 
@@ -157,6 +163,10 @@ ENGLISH = {
             "budget used",
         ]
     ),
+    "theory_values": lambda: theory(
+        ["mu", "minimax", "relativistic", "least squares", "hinge", "W1 (Wasserstein)"], "values"
+    ),
+    "theory_moves": lambda: theory(["game", "with", "steps", "predicted", "simulated", "played"], "moves"),
 }
 CHINESE = {
     "demo": demo,

@@ -317,6 +317,7 @@ def test_alternating_steps_of_three_players_keep_a_quadratic_form() -> None:
 def bench() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parent.parent / "bench")
+        importlib.import_module("bilinear")
         return importlib.import_module("theory")
 
 
@@ -359,6 +360,13 @@ def test_the_library_s_own_rates(bench: ModuleType) -> None:
         steps = 700 if case.more == "R1, 0.3" else 270
         found = measured_rate(bench.played(case.own, (1e-3, 0.0), steps, case.optimizer), 70)
         assert math.log(found) == pytest.approx(math.log(predicted), rel=0.01), name
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.3])
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_bilinear_game_in_the_library_s_hands(bench: ModuleType, order: Order, lr: float) -> None:
+    measured, predicted = importlib.import_module("bilinear").rates(order, lr, steps=120)
+    assert math.log(measured) == pytest.approx(math.log(predicted), rel=0.01, abs=2e-4)
 
 
 def test_looking_ahead_damps_what_alternating_steps_only_turn() -> None:
