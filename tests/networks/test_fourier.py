@@ -12,7 +12,7 @@ from sparring.networks.fourier import FourierDiscriminator, FourierGenerator, Wa
 
 def test_waves_have_the_frequencies_that_are_said() -> None:
     """In one dimension a wave of frequency f comes back after 1/f, and sine and cosine lie on a circle."""
-    module, shape = Waves(3, 2.0).build((1,))
+    module, shape = Waves(3, 2.0, 2.0).build((1,))
     assert shape == (7,)
     frequencies = module.frequencies.detach() / (2 * math.pi)
     x = torch.rand(50, 1)
@@ -26,8 +26,12 @@ def test_waves_have_the_frequencies_that_are_said() -> None:
 
 
 def test_frequencies_are_spread_by_the_scale_and_learnt() -> None:
-    module, _ = Waves(20_000, 1.5).build((2,))
+    module, _ = Waves(20_000, 1.5, 1.5).build((2,))
     assert (module.frequencies.detach() / (2 * math.pi)).std(0).tolist() == pytest.approx([1.5, 1.5], rel=0.03)
+    many = (Waves(30_001, 1.0, 16.0).build((2,))[0].frequencies.detach() / (2 * math.pi)).square().mean(1)
+    for share, scale in ((0.25, 2.0), (0.5, 4.0), (0.75, 8.0)):  # evenly in the logarithm
+        at = round(share * 30_000)
+        assert many[at - 500 : at + 501].mean().sqrt().item() == pytest.approx(scale, rel=0.06)
     (slope,) = torch.autograd.grad(module(torch.rand(4, 2)).sum(), module.frequencies)
     assert slope.abs().min() > 0
 
@@ -48,9 +52,11 @@ def test_players_for_the_plane(num_classes: int) -> None:
 def test_what_cannot_be_built() -> None:
     with pytest.raises(RequestError, match=r"Waves: expected a vector .* found \(1, 2, 2\): put Flatten"):
         Waves(3).build((1, 2, 2))
-    with pytest.raises(RequestError, match="Waves: scale must be more than 0"):
+    with pytest.raises(RequestError, match="Waves: low must be more than 0"):
         Waves(3, 0.0)
+    with pytest.raises(RequestError, match="Waves: high must be at least `low`"):
+        Waves(3, 2.0, 1.0)
     with pytest.raises(RequestError, match="FourierDiscriminator: expected width and waves of at least 1"):
         FourierDiscriminator(waves=0)
     with pytest.raises(RequestError, match="FourierGenerator: expected width and waves of at least 1"):
-        FourierGenerator(scale=0.0)
+        FourierGenerator(scales=(1.0, 0.5))
