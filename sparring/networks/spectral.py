@@ -100,7 +100,7 @@ class Divided(nn.Module):
                 u, v = _iterate(matrix, self.u, self.iterations if self.training else _ITERATIONS_APART)
                 if self.training:
                     self.u.copy_(u)
-            return weight / torch.dot(u, torch.mv(matrix, v))
+            return weight / (u @ (matrix @ v))
 
     def _matrix(self, weight: Tensor) -> Tensor:
         return weight.movedim(self.outputs, 0).flatten(1)
@@ -109,6 +109,6 @@ class Divided(nn.Module):
 def _iterate(matrix: Tensor, u: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
     """u [R] and v [N] of unit length after rounds of power iteration on a matrix [R, N]."""
     for _ in range(rounds):
-        v = normalize(torch.mv(matrix.t(), u), dim=0)
-        u = normalize(torch.mv(matrix, v), dim=0)
+        v = normalize(matrix.t() @ u, dim=0)
+        u = normalize(matrix @ v, dim=0)
     return u, v
