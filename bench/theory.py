@@ -155,12 +155,13 @@ def row(case: Case, steps: int = STEPS) -> dict[str, Any]:
 
 def value(mu: float) -> dict[str, Any]:
     """What D's loss is at best between N(0, 1) and N(mu, 1), by game; for the Wasserstein game the distance."""
-    x, dx = np.linspace(-9, 13, 2201, retstep=True)
-    p, q, dx = normal(x), normal(x, mu), float(dx)
+    x = np.linspace(-9, 13, 22_001)
+    p, q, dx = normal(x), normal(x, mu), 0.001
+    tenth = slice(None, None, 10)  # pairs take the square of the memory
     return {
         "mu": f"{mu:g}",
         "minimax": -minimax_value(p, q, dx),
-        "relativistic": relativistic_loss(p, q, dx),
+        "relativistic": relativistic_loss(p[tenth], q[tenth], 10 * dx),
         "least squares": least_squares_loss(p, q, dx),
         "hinge": hinge_loss(p, q, dx),
         "wasserstein": wasserstein1(p, q, dx),
