@@ -186,15 +186,18 @@ def test_an_mlp_hears_at_the_layers_that_were_chosen_by_hand():
     torch.testing.assert_close(net(x, y), net.stack[4](h)[:, 0])
 
 
-def test_an_image_as_condition_reaches_every_pixel_of_a_dcgan_s_image():
-    data = IMAGE.replace(y_shape=(2, 8, 9))
+def test_a_dcgan_hears_an_image_at_every_grid_as_it_is_where_sizes_agree():
+    data = IMAGE.replace(shape=(1, 8, 8), y_shape=(2, 8, 8))
     net = DCGANGenerator(width=3).build(data, Z_DIM).eval()
-    z, y = torch.randn(1, Z_DIM), torch.randn(1, 2, 8, 9)
+    z, y = torch.randn(1, Z_DIM), torch.randn(1, 2, 8, 8)
     before = net(z, y)
-    for row, column in ((0, 0), (3, 4), (7, 8)):
+    for row, column in ((0, 0), (2, 4), (6, 6)):
         changed = y.clone()
         changed[:, :, row, column] += 1
+        changed[:, :, row, column + 1] -= 1  # no average over 2×2 pixels, which the coarser grid reads, has changed
         assert not torch.equal(net(z, changed)[:, :, row, column], before[:, :, row, column])
+    (up,) = net.ups
+    assert (up.in_channels, net.to_image.in_channels, net.dense.in_features) == (6 + 2, 3 + 2, Z_DIM)
 
 
 def test_an_auxiliary_head_reads_the_features_of_the_logit():
@@ -295,3 +298,11 @@ def test_conditions_that_the_data_or_the_network_do_not_have_are_refused(spec, d
 def test_values_out_of_range_are_refused(make):
     with pytest.raises(RequestError, match=r"Concatenation.layers: expected different numbers|Embedding.dim: expected"):
         make()
+
+
+def test_they_can_be_named_from_outside():
+    assert DCGANGenerator().with_path("condition", "Embedding(dim=16)").condition == Embedding(dim=16)
+    assert MLPDiscriminator().with_path("condition", "Concatenation(layers=(0, 1))").condition.layers == (0, 1)
+    assert DCGANDiscriminator(condition=Projection()).with_path("condition", "null").condition is None
+    with pytest.raises(RequestError, match="condition: there is no 'Projection' here"):
+        MLPGenerator().with_path("condition", "Projection")
