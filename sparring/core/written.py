@@ -16,6 +16,8 @@ from typing import Any, cast
 from sparring.core.errors import RequestError, nearest
 from sparring.core.fits import fits
 
+_CONSTANTS = {"true": True, "false": False, "null": None}  # as JSON has them; Python's own are constants already
+
 
 def written(text: str, hint: Any, base: type, where: str) -> Any:
     """What the text says where a field of type `hint` is asked for; `base` is the class of all specs.
@@ -41,6 +43,8 @@ def _read(node: ast.expr, hint: Any, base: type, where: str) -> Any:
             raise RequestError(f"{where}: expected one of {_example(hint, base)} ..., found {ast.unparse(node)}")
         inner = typing.get_args(hint)[0] if several else Any
         return tuple(_read(each, inner, base, where) for each in node.elts)
+    if isinstance(node, ast.Name) and node.id in _CONSTANTS:
+        return _CONSTANTS[node.id]
     if isinstance(node, ast.Name | ast.Call):
         found = _made(node, hint, base, where)
         return (found,) if several else found

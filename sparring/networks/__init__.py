@@ -1,1 +1,30 @@
-"""The players' networks: each file holds the specs of a generator and a discriminator, and their modules."""
+"""The players' networks, all in one place: `from sparring.networks import DCGANGenerator, SpectralNorm`."""
+
+from sparring.networks.autoencoder import AutoencoderDiscriminator
+from sparring.networks.condition import (
+    AuxiliaryHead,
+    Concatenation,
+    ConditionalBatchNorm,
+    Embedding,
+    Projection,
+)
+from sparring.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from sparring.networks.layered import Discriminator, Generator
+from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.networks.spectral import SpectralNorm
+
+__all__ = [
+    "AutoencoderDiscriminator",
+    "AuxiliaryHead",
+    "Concatenation",
+    "ConditionalBatchNorm",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "Discriminator",
+    "Embedding",
+    "Generator",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "Projection",
+    "SpectralNorm",
+]

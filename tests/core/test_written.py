@@ -4,6 +4,7 @@ import pytest
 
 from sparring.core.errors import RequestError
 from sparring.games import (
+    ADA,
     R1,
     R2,
     Adversarial,
@@ -34,6 +35,8 @@ from sparring.games import (
         ),
         ("history", "Replay(size=10)", Replay(size=10)),
         ("moves", "Balanced(low=.6)", Balanced(low=0.6)),
+        ("show", "ADA(paired=true)", (ADA(paired=True),)),
+        ("show", "ADA(paired=True)", (ADA(paired=True),)),
         ("d_steps", "3", 3),
     ],
 )
