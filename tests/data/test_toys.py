@@ -89,6 +89,14 @@ def test_moons_spirals_and_roll_lie_on_their_curves(toys: dict[str, Resident]) -
         assert np.sqrt((off**2).mean()) == pytest.approx(noise, rel=0.12), name
 
 
+def test_the_splits_are_drawn_apart(toys: dict[str, Resident]) -> None:
+    """A point of the roll lies at the radius of its angle, which is drawn first: one seed would give one radius."""
+    train, test = (
+        np.linalg.norm(points(part), axis=1)[:10_000] for part in (load_toy("swiss_roll"), toys["swiss_roll"])
+    )
+    assert abs(np.corrcoef(train, test)[0, 1]) < 0.05
+
+
 def test_other_data_are_no_toy() -> None:
     assert toy_of(DataSpec(name="ring8", shape=(2,), levels=0)) is TOYS["ring8"]
     assert toy_of(DataSpec(name="ring8", shape=(3,), levels=0)) is None
