@@ -81,7 +81,7 @@ class FourierDiscriminator(NetworkSpec):
     """
 
     width: int = 128
-    depth: int = 3
+    depth: int = 2
     waves: int = 64
     scales: tuple[float, float] = (1.0, 8.0)
 
