@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Exchange, Objective, Show
+from sparring.core.game import START, Critic, Exchange, Objective, Penalty, Seen, Show
 from sparring.core.protocols import Batch, DataSpec, SourceSpec
 from sparring.core.spec import from_json, to_json
 from sparring.data.tensors import from_arrays
@@ -107,6 +107,18 @@ def test_penalties_are_added_and_do_not_disturb_the_classes() -> None:
     extra = AuxiliaryClassifier(penalties=(R1(weight=2.0),)).discriminator_loss(with_r1)
     weight = plain.nets["discriminator"].linear.weight[0]
     torch.testing.assert_close(extra - AuxiliaryClassifier().discriminator_loss(plain), weight.square().sum())
+
+
+class AsksAnew(Penalty):
+    def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
+        return 0 * (critic(-real.x, real.y) + critic(-fake.x, fake.y))
+
+
+def test_what_penalties_ask_about_is_no_sample_of_a_class() -> None:
+    plain, asked = exchange(), exchange()
+    loss = AuxiliaryClassifier(penalties=(AsksAnew(),)).discriminator_loss(asked)
+    assert asked.nets["discriminator"].calls == 4
+    torch.testing.assert_close(loss, AuxiliaryClassifier().discriminator_loss(plain))
 
 
 def test_paired_objectives_take_the_classes_of_fakes() -> None:

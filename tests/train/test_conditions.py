@@ -121,6 +121,9 @@ def test_what_a_look_says_of_conditions_is_what_it_says_of_classes(kind: str, re
         exchange = Exchange(nets, Batch(batch.x, y), lambda _: z)
         critic = game.critic(nets, exchange.clock, {})
         found.append(look(exchange, critic, game.generator_loss, None))  # type: ignore[attr-defined]
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j and torch.equal(batch.y[i], batch.y[j])]
+    spread = sum((batch.x[i] - batch.x[j]).norm() for i, j in pairs) / len(pairs)
+    torch.testing.assert_close(found[0]["spread"], spread, rtol=1e-4, atol=1e-4)
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
         torch.testing.assert_close(value, found[1][name], msg=name)
