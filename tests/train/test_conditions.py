@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,7 +159,7 @@ def test_a_trained_generator_asks_for_conditions(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_from_python(kind: str, tmp_path: Path) -> None:
+def test_from_python(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     y = KINDS[kind]
     gan = sparring.api.GAN(
         Generator([Dense(16), Activation("relu"), Dense(64), Activation("tanh")]),
@@ -174,7 +173,10 @@ def test_from_python(kind: str, tmp_path: Path) -> None:
     assert made.shape == (5, 8, 8, 1)
     assert not np.array_equal(made, gan.generate(z, asked[5:10]))
     assert gan.advice(made, asked[:5]).shape == made.shape
-    gan.advice_picture(tmp_path / "advice.png")
+    drawn: list[Any] = []
+    monkeypatch.setattr(sparring.api, "advice_picture", lambda *given: drawn.append(given))
+    gan.advice_picture("advice.png")
+    assert drawn[0][-1] == [], "conditions are no names to write under a picture"
     shape = {"image": r"\[3, 4, 6\]", "vector": r"\[2\]", "attributes": r"\[3\]"}[kind]
     with pytest.raises(RequestError, match=f"y: expected 5 conditions of shape {shape}, found none"):
         gan.generate(z)
