@@ -100,6 +100,11 @@ class Show(Part):
     It is differentiable in x, and draws from torch's default random generator, which the loop seeds for every step.
     """
 
+    @property
+    def together(self) -> int:
+        """How many samples are shown as one."""
+        return 1
+
     def data(self, data: DataSpec) -> DataSpec:
         """What the discriminator then sees; its network is built for that."""
         return data
@@ -125,6 +130,21 @@ class Critic:
         for show in self.show:
             x, y = show(x, y)
         return x, y
+
+    @property
+    def together(self) -> int:
+        """How many samples have one logit."""
+        return math.prod(show.together for show in self.show)
+
+    def each(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """A logit [B] for every sample, in whatever packs they are shown: that of its pack, whose gradient is counted
+        once. Where packs do not divide the samples, the last is filled up from the beginning."""
+        size, count = self.together, len(x)
+        if size == 1:
+            return self(x, y)
+        index = torch.arange(-(-count // size) * size, device=x.device) % count
+        logits = self(x[index], None if y is None else y[index])
+        return torch.stack([logits, *[logits.detach()] * (size - 1)], 1).flatten()[:count]
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         # Losses are of the data's precision also where networks compute in bfloat16.
@@ -240,6 +260,8 @@ class Exchange:
         self.generator_moves = generator_moves
         self.judged: tuple[Seen, Seen] | None = None
         """Real and fake samples of the discriminator's last turn, without gradients."""
+        self.offered: Batch | None = None
+        """The generator's fakes in the discriminator's last turn, before any of earlier were mixed in."""
         self.remembered: Memory = {}
         """New values for the memory, found while losses were computed, to be taken up after the step."""
         self._noise = noise

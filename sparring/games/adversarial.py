@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,9 @@ class Adversarial(Game):
     d_weight: float = 1.0
     g_weight: float = 1.0
 
+    real_logits_depend: ClassVar[bool] = False
+    """Whether D(real) depends on what the generator does, so that its gradient must go through it, too."""
+
     def __post_init__(self) -> None:
         for name in ("d_steps", "g_steps"):
             if getattr(self, name) < 1:
@@ -87,6 +90,18 @@ class Adversarial(Game):
         return memory
 
     def check(self, data: DataSpec, nets: Mapping[str, nn.Module]) -> None:
+        for show in self.show[:-1]:
+            if show.together > 1:
+                raise RequestError(
+                    f"game.show: {type(show).__name__} must come last, as the others take single samples"
+                )
+        for show in self.show:
+            if getattr(show, "paired", self.objective.paired) != self.objective.paired:
+                say = "true" if self.objective.paired else "false"
+                raise RequestError(
+                    f"game.show: {type(show).__name__} must read logits as {type(self.objective).__name__} means them: "
+                    f"say {type(show).__name__}(paired={say})"
+                )
         for _, part in self.parts():
             player = getattr(part, "player", "generator" if isinstance(part, GeneratorPenalty) else "discriminator")
             part.check(data, nets[player])
@@ -122,37 +137,45 @@ class Adversarial(Game):
     def discriminator_loss(self, exchange: Exchange) -> Tensor:
         """The discriminator's mean loss [] on one batch, with the penalties that are due in this step."""
         critic = self.critic(exchange.nets, exchange.clock, exchange.memory)
-        y = exchange.real.y
-        real_x, fake = exchange.real.x, Batch(exchange.fake().detach(), y)
+        real, fake = exchange.real, Batch(exchange.fake().detach(), exchange.real.y)
+        exchange.offered = fake
         if self.history is not None:
             memory = _of(exchange.memory, "history")
             fake = self.history.draw(memory, fake, exchange.nets["generator"], exchange.z())
-        fake_x = fake.x
-        due = [(i, p) for i, p in enumerate(self.penalties) if exchange.clock.step % p.every == 0]
-        if due:
-            real_x, fake_x = real_x.detach().requires_grad_(), fake_x.detach().requires_grad_()
+        if self._due(exchange):
+            real, fake = (Batch(x.detach().requires_grad_(), y) for x, y in (real, fake))
+        loss, seen, found = self.judgement(exchange, critic, real, fake)
+        seen_real, seen_fake = (Seen(s.x.detach(), s.y, s.logits.detach()) for s in seen)
+        exchange.judged = seen_real, seen_fake
+        exchange.seen |= found | {"real_logits": seen_real.logits, "fake_logits": seen_fake.logits}
+        return loss
+
+    def judgement(
+        self, exchange: Exchange, critic: Critic, real: Batch, fake: Batch
+    ) -> tuple[Tensor, tuple[Seen, Seen], dict[str, Tensor]]:
+        """The discriminator's mean loss [] with the penalties that are due, what it saw, and its loss and each penalty
+        by name. Where a penalty is due, x of both must record gradients."""
+        due = self._due(exchange)
         if getattr(critic.net, "per_sample", False) and not due:
             # One call instead of two, for a network whose logits do not depend on the rest of the batch.
-            shown = critic.shown(real_x, y), critic.shown(fake_x, fake.y)
-            labels = None if y is None else torch.cat([cast(Tensor, part[1]) for part in shown])
-            both = critic.net(torch.cat([shown[0][0], shown[1][0]]), labels)
-            real_logits, fake_logits = both.to(real_x.dtype).chunk(2)
+            shown = critic.shown(*real), critic.shown(*fake)
+            labels = None if real.y is None else torch.cat([cast(Tensor, y) for _, y in shown])
+            both = critic.net(torch.cat([x for x, _ in shown]), labels)
+            real_logits, fake_logits = both.to(real.x.dtype).chunk(2)
         else:
-            real_logits, fake_logits = critic(real_x, y), critic(fake_x, fake.y)
-        seen = Seen(real_x, y, real_logits), Seen(fake_x, fake.y, fake_logits)
+            real_logits, fake_logits = critic(*real), critic(*fake)
+        seen = Seen(*real, real_logits), Seen(*fake, fake_logits)
         objective = _now(self.objective, "objective", exchange)
         loss = objective.discriminator(real_logits, fake_logits).mean() * self.d_weight
-        exchange.judged = tuple(Seen(s.x.detach(), s.y, s.logits.detach()) for s in seen)  # type: ignore[assignment]
-        exchange.seen |= {
-            "loss_d": loss.detach(),
-            "real_logits": real_logits.detach(),
-            "fake_logits": fake_logits.detach(),
-        }
+        found = {"loss_d": loss.detach()}
         for i, penalty in due:
-            term = _now(penalty, f"penalties.{i}", exchange)(critic, *seen).mean()
-            exchange.seen[type(penalty).__name__.lower()] = term.detach()
+            term = _now(penalty, f"penalties.{i}", exchange)(critic, *seen)
+            # The mean over what was judged: packs have one logit, and a term for each of their samples.
+            term = term.sum() / len(real_logits) if term.dim() == 1 else term
+            name = type(penalty).__name__.lower()
+            found[f"{name}_{i}" if name in found else name] = term.detach()
             loss = loss + term * penalty.every
-        return loss
+        return loss, seen, found
 
     def generator_loss(self, exchange: Exchange) -> Tensor:
         """The generator's mean loss [] on one batch of fakes, with the penalties that are due in this step."""
@@ -173,13 +196,16 @@ class Adversarial(Game):
         objective = _now(self.generator_objective or self.objective, place, exchange)
         fake_logits = critic(exchange.fake(), exchange.real.y)
         if objective.paired:
-            with torch.no_grad():  # what the generator does has no influence on D(real)
+            with torch.set_grad_enabled(self.real_logits_depend):
                 real_logits = critic(*exchange.real)
         else:
             real_logits = fake_logits.new_full((), torch.nan).expand_as(fake_logits)
         loss = objective.generator(real_logits, fake_logits).mean() * self.g_weight
         exchange.seen["loss_g"] = loss.detach()
         return loss
+
+    def _due(self, exchange: Exchange) -> list[tuple[int, Penalty]]:
+        return [(i, p) for i, p in enumerate(self.penalties) if exchange.clock.step % p.every == 0]
 
     @torch.no_grad()
     def after(self, exchange: Exchange) -> None:
@@ -190,10 +216,9 @@ class Adversarial(Game):
                 part.after(_of(exchange.memory, place), *exchange.judged)
         elif exchange.memory:
             self.moves.waited(_of(exchange.memory, "moves"))
-        if self.history is not None:
-            fake = Batch(exchange.fake().detach(), exchange.real.y)
+        if self.history is not None and exchange.offered is not None:
             generator = exchange.nets["generator"]
-            self.history.keep(_of(exchange.memory, "history"), fake, generator, exchange.clock)
+            self.history.keep(_of(exchange.memory, "history"), exchange.offered, generator, exchange.clock)
 
 
 class Simultaneous(Adversarial):

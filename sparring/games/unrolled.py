@@ -11,14 +11,16 @@ once, from ψ, on its own loss.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Exchange, Seen
-from sparring.games.adversarial import Adversarial, _now
+from sparring.core.game import Critic, Exchange
+from sparring.core.protocols import Batch
+from sparring.games.adversarial import Adversarial
 
 Weights = Mapping[str, Tensor]
 """A player's parameters by name."""
@@ -68,6 +70,8 @@ class Unrolled(Adversarial):
     depth: int = 5
     lr: float = 0.01
 
+    real_logits_depend: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.depth < 0:
@@ -76,34 +80,19 @@ class Unrolled(Adversarial):
             raise RequestError(f"game.lr: expected more than 0, found {self.lr}")
 
     def wanted(self, exchange: Exchange, critic: Critic) -> Tensor:
-        discriminator = _Loss(critic.net, lambda: self._discriminator(exchange, critic))
-        generator = _Loss(critic.net, lambda: self._generator(exchange, critic))
+        discriminator = _Loss(critic.net, lambda: self._imagined(exchange, critic))
+        generator = _Loss(critic.net, lambda: super(Unrolled, self).wanted(exchange, critic))
         start = {"D": {name: weight for name, weight in critic.net.named_parameters() if weight.requires_grad}}
         after = unroll(lambda now: {"D": discriminator.at(now["D"])}, start, self.depth, self.lr)
         return generator.at(after["D"])
 
-    def _generator(self, exchange: Exchange, critic: Critic) -> Tensor:
-        """The generator's mean loss []. Unlike in `Adversarial`, D(real) depends on what the generator does."""
-        place = "objective" if self.generator_objective is None else "generator_objective"
-        objective = _now(self.generator_objective or self.objective, place, exchange)
-        fake_logits = critic(exchange.fake(), exchange.real.y)
-        real_logits = critic(*exchange.real) if objective.paired else torch.full_like(fake_logits, torch.nan)
-        loss = objective.generator(real_logits, fake_logits).mean() * self.g_weight
-        exchange.seen["loss_g"] = loss.detach()
-        return loss
-
-    def _discriminator(self, exchange: Exchange, critic: Critic) -> Tensor:
+    def _imagined(self, exchange: Exchange, critic: Critic) -> Tensor:
         """The discriminator's mean loss [], differentiable in the fakes."""
-        y = exchange.real.y
-        due = [(i, p) for i, p in enumerate(self.penalties) if exchange.clock.step % p.every == 0]
         # Tensors of this call's own: the weights of later steps depend on the fakes themselves, which a penalty's
         # derivative in x must not see.
-        real_x, fake_x = exchange.real.x.detach().requires_grad_(bool(due)), exchange.fake().clone()
-        real, fake = Seen(real_x, y, critic(real_x, y)), Seen(fake_x, y, critic(fake_x, y))
-        objective = _now(self.objective, "objective", exchange)
-        loss = objective.discriminator(real.logits, fake.logits).mean() * self.d_weight
-        for i, penalty in due:
-            loss = loss + _now(penalty, f"penalties.{i}", exchange)(critic, real, fake).mean() * penalty.every
+        real_x, fake_x = exchange.real.x.detach().clone().requires_grad_(), exchange.fake().clone()
+        y = exchange.real.y
+        loss, _, _ = self.judgement(exchange, critic, Batch(real_x, y), Batch(fake_x, y))
         return loss
 
 

@@ -15,6 +15,7 @@ from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.layers import Activation, Dense, Layer, build_stack
 from sparring.layers.conditional_batchnorm import ConditionalBatchNormalization, ConditionalNorm
+from sparring.layers.minibatch_discrimination import AppendCloseness
 from sparring.layers.minibatch_std import AppendStd
 from sparring.networks.labels import count, numbers, wider, with_condition
 
@@ -100,7 +101,7 @@ class LayeredDiscriminator(nn.Module):
         super().__init__()
         self.stack = stack
         self.data, self.flat = data, flat
-        self.per_sample = not any(isinstance(m, AppendStd | BATCH_NORMS) for m in stack.modules())
+        self.per_sample = not any(isinstance(m, AppendStd | AppendCloseness | BATCH_NORMS) for m in stack.modules())
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logits: Tensor = self.stack(with_condition(x.flatten(1) if self.flat else x, y, self.data))

@@ -58,7 +58,7 @@ def look(
         fake_slope, fake_logits = _slope(critic, Batch(fake, y))
         pull = _pull(exchange, generator_loss, Batch(fake, y))
         with torch.no_grad():
-            held_logits = None if held_out is None else critic(held_out.x, held_out.y)
+            held_logits = None if held_out is None else critic.each(held_out.x, held_out.y)
     with torch.no_grad():
         grad_real, grad_fake = real_slope.square().mean(), fake_slope.square().mean()
         spread = _spread(real.x, y)
@@ -100,7 +100,7 @@ class Shown(nn.Module):
 def _slope(critic: Critic, batch: Batch) -> tuple[Tensor, Tensor]:
     """|∇D(x)| [B] and D(x) [B]."""
     x = batch.x.detach().requires_grad_()
-    logits = critic(x, batch.y).float()
+    logits = critic.each(x, batch.y).float()
     (gradient,) = torch.autograd.grad(logits.sum(), x)
     return gradient.flatten(1).norm(dim=1), logits.detach()
 

@@ -81,7 +81,7 @@ def teach(discriminator: nn.Module | Critic, x: Tensor, y: Tensor | None = None,
     logits, found = _asked(discriminator, x, y)
     after = step(x, found, size)
     with _unnoticed(discriminator, x.device), torch.no_grad():
-        logits_after = discriminator(after, y).float()
+        logits_after = _heard(discriminator, after, y)
     return Lesson(x.detach(), found, after, logits, logits_after, y)
 
 
@@ -89,9 +89,14 @@ def _asked(discriminator: nn.Module | Critic, x: Tensor, y: Tensor | None) -> tu
     """Logits [n] and their slopes [n, *shape], both detached."""
     with _unnoticed(discriminator, x.device), torch.enable_grad():
         seen = x.detach().clone().requires_grad_()
-        logits = discriminator(seen, y).float()
+        logits = _heard(discriminator, seen, y)
         (slope,) = torch.autograd.grad(logits.sum(), seen)
     return logits.detach(), slope
+
+
+def _heard(discriminator: nn.Module | Critic, x: Tensor, y: Tensor | None) -> Tensor:
+    logits = discriminator.each(x, y) if isinstance(discriminator, Critic) else discriminator(x, y)
+    return logits.float()
 
 
 @contextmanager

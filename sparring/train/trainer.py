@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparring.core.errors import TrainingError
-from sparring.core.game import Clock, Critic, Exchange
+from sparring.core.errors import RequestError, TrainingError
+from sparring.core.game import START, Clock, Critic, Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
 from sparring.train.events import Alarmed, Event, Judge, Mended, Sampled, Saved, Scored, Stepped
@@ -76,6 +76,11 @@ class Trainer:
         }
         self.nets = {name: player.net for name, player in self.players.items()}
         recipe.game.check(source.spec, self.nets)
+        together = recipe.game.critic(self.nets, START, {}).together
+        if train.batch % together:
+            raise RequestError(
+                f"train.batch: expected a multiple of {together}, a pack of samples, found {train.batch}"
+            )
         for mend in train.mend:
             mend.check(recipe.game, source.spec, discriminator)
         self.memory = {k: v.to(device) for k, v in recipe.game.start(source.spec, self.nets).items()}
@@ -206,7 +211,8 @@ class Trainer:
     def look(self) -> None:
         """Measures how both players are, on the samples that are next; moves nothing and waits for nothing."""
         train, step = self.recipe.train, self.step
-        count = min(train.health.samples, train.batch)
+        together = self._critic().together
+        count = min(train.health.samples, train.batch) // together * together
         real = self.source.take(self.order.indices(self.clock.images, count).to(self.device))
         held_out = None
         if self.held_out is not None:

@@ -6,10 +6,11 @@ from torch import nn
 
 from sparring.core.errors import RequestError
 from sparring.core.game import START, Exchange
-from sparring.core.protocols import Batch
+from sparring.core.protocols import Batch, DataSpec
 from sparring.games.adversarial import Adversarial
-from sparring.games.objectives import NonSaturating
+from sparring.games.objectives import NonSaturating, Relativistic
 from sparring.games.penalties import R1
+from sparring.games.show import ADA, InstanceNoise, Packing
 
 
 class Linear(nn.Module):
@@ -104,3 +105,31 @@ def test_phases_say_the_ratio() -> None:
 def test_out_of_range_is_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(RequestError, match=f"game.{next(iter(wrong))}"):
         Adversarial(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_shown_must_fit_each_other_and_the_objective() -> None:
+    nets = {"generator": Linear(2, 3), "discriminator": Linear(6, 1)}
+    data = DataSpec(name="line", shape=(3,), levels=0)
+    with pytest.raises(RequestError, match="Packing must come last, as the others take single samples"):
+        Adversarial(show=(Packing(size=2), InstanceNoise())).check(data, nets)
+    with pytest.raises(RequestError, match=r"as Relativistic means them: say ADA\(paired=true\)"):
+        Adversarial(objective=Relativistic(), show=(ADA(),)).check(data, nets)
+    Adversarial(show=(InstanceNoise(), Packing(size=2))).check(data, nets)
+
+
+def test_a_penalty_of_packs_is_summed_over_their_samples() -> None:
+    """R1 of a linear D over packs of two: |w|² / 2 of both halves of w together, for every pack."""
+    nets = {"generator": Linear(2, 3), "discriminator": Linear(6, 1)}
+    real = Batch(torch.randn(4, 3, dtype=torch.float64), None)
+    z = torch.randn(4, 2, dtype=torch.float64)
+    losses = [
+        Adversarial(penalties=penalties, show=(Packing(size=2),)).discriminator_loss(Exchange(nets, real, lambda _: z))
+        for penalties in ((R1(weight=1.0),), ())
+    ]
+    torch.testing.assert_close(losses[0] - losses[1], nets["discriminator"].linear.weight.square().sum() / 2)
+
+
+def test_two_penalties_of_a_kind_are_reported_by_their_places() -> None:
+    ex = exchange()
+    Adversarial(penalties=(R1(weight=1.0), R1(weight=2.0))).discriminator_loss(ex)
+    torch.testing.assert_close(ex.seen["r1_1"], 2 * ex.seen["r1"])

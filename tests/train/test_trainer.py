@@ -8,20 +8,25 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sparring.core.errors import TrainingError
+from sparring.core.errors import RequestError, TrainingError
+from sparring.core.game import Critic
 from sparring.core.protocols import Batch
-from sparring.data.tensors import Resident
+from sparring.data.tensors import Resident, from_arrays
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import BEGAN
 from sparring.games.penalties import R1
+from sparring.games.show import Packing
 from sparring.layers import Activation, BatchNormalization, Dense, Dropout
 from sparring.networks.autoencoder import AutoencoderDiscriminator
 from sparring.networks.layered import Discriminator, Generator
+from sparring.networks.mlp import MLPDiscriminator
 from sparring.train.events import Event, Sampled, Saved, Scored, Stepped
+from sparring.train.health import Health
 from sparring.train.optimizers import SGD, Adam, Optimizers
 from sparring.train.recipe import Recipe, Scoring
 from sparring.train.schedule import Budget, Constant, Cosine, InverseDecay, Schedule
@@ -418,3 +423,46 @@ def test_what_a_game_remembers_is_in_the_log_and_in_the_state(trainer: Make, rec
         second.take_step()
     assert torch.equal(second.memory["objective.k"], whole.memory["objective.k"])
     assert float(second.memory["objective.k"]) != 0
+
+
+def packed(recipe: Recipe, size: int, batch: int) -> Recipe:
+    return recipe.replace(
+        game=Adversarial(show=(Packing(size=size),)),
+        discriminator=MLPDiscriminator(width=8, depth=1),
+        train=recipe.train.replace(batch=batch, health=Health(every=2, samples=8)),
+    )
+
+
+def test_packs_that_do_not_divide_looks_and_grids(recipe: Recipe) -> None:
+    """Packs of 3: grids of 64 and looks at 8 samples are shown all the same."""
+    unlabelled = from_arrays(np.random.default_rng(0).integers(0, 256, (50, 8, 8), dtype=np.uint8))
+    events = list(Trainer(packed(recipe, 3, 12), unlabelled, torch.device("cpu")).run())
+    lessons = [event.lesson for event in events if isinstance(event, Sampled)]
+    assert lessons
+    assert all(lesson.logits.shape == lesson.x.shape[:1] for lesson in lessons)
+    assert any("d_pairs" in event.values for event in events if isinstance(event, Stepped))
+    with pytest.raises(RequestError, match=r"train.batch: expected a multiple of 3, a pack, found 8"):
+        Trainer(packed(recipe, 3, 8), unlabelled, torch.device("cpu"))
+
+
+def test_a_pack_has_the_slope_of_all_its_samples() -> None:
+    """D of packs is linear with the weights 1, 2: `each` gives the pack's logit to both, and its slope once."""
+    net = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[1.0, 2.0]]))
+    critic = Critic(Flat(net), (Packing(size=2),))
+    x = torch.tensor([[1.0], [10.0], [100.0]], requires_grad=True)
+    logits = critic.each(x)
+    assert logits.tolist() == [21.0, 21.0, 102.0]  # the last is filled up with the first
+    (slope,) = torch.autograd.grad(logits.sum(), x)
+    assert slope.flatten().tolist() == [3.0, 2.0, 1.0]
+
+
+class Flat(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.net(x).squeeze(1)
+        return logits

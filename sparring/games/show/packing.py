@@ -18,8 +18,8 @@ class Packing(Show):
     [B/size, size · D]. It stands last in `show`.
 
     Take it against lost modes. Its weaknesses: the discriminator has fewer judgements to learn from, one for each pack,
-    and its first layer grows. Labels are refused: a pack has as many as
-    samples, and a discriminator reads one.
+    and its first layer grows. Labels are refused: a pack has as many as samples, and a discriminator reads one. A
+    penalty on the slope at samples is summed over those of a pack.
     """
 
     size: int = 2
@@ -27,6 +27,10 @@ class Packing(Show):
     def __post_init__(self) -> None:
         if self.size < 2:
             raise RequestError(f"Packing: expected size >= 2, found {self.size}")
+
+    @property
+    def together(self) -> int:
+        return self.size
 
     def data(self, data: DataSpec) -> DataSpec:
         return data.replace(shape=(self.size * data.shape[0], *data.shape[1:]))
