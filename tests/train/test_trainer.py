@@ -441,7 +441,7 @@ def test_packs_that_do_not_divide_looks_and_grids(recipe: Recipe) -> None:
     assert lessons
     assert all(lesson.logits.shape == lesson.x.shape[:1] for lesson in lessons)
     assert any("d_pairs" in event.values for event in events if isinstance(event, Stepped))
-    with pytest.raises(RequestError, match=r"train.batch: expected a multiple of 3, a pack, found 8"):
+    with pytest.raises(RequestError, match=r"train.batch: expected a multiple of 3, a pack of samples, found 8"):
         Trainer(packed(recipe, 3, 8), unlabelled, torch.device("cpu"))
 
 
