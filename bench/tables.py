@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs" / "figures"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md", "docs/judging.md", "docs/theory.md")
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md", "docs/judging.md", "docs/games.md", "docs/theory.md")
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -104,6 +104,7 @@ def stopping(head: list[str]) -> str:
             [
                 row["recipe"],
                 str(row["seed"]),
+                f"{row.get('hold_out') or 0:,}",
                 f"{row['samples']:,}",
                 f"{chosen['images'] / 1000:.0f}k: {chosen['held_out']:.3g}",
                 f"{row['ratio_own']:.3f}",
@@ -137,6 +138,48 @@ def theory(head: list[str], which: str) -> str:
     return table(head, [[v if isinstance(v, str) else f"{v:.5f}" for v in row.values()] for row in found])
 
 
+def modes(head: list[str]) -> str:
+    """What the default recipe reaches on known mixtures; every seed counts, so the worst stands beside the mean."""
+    rows = []
+    figures = read("modes")
+    for name in dict.fromkeys(row["data"] for row in figures):
+        found = [row for row in figures if row["data"] == name]
+        most = {"ring8": 8, "grid25": 25}[name]
+        rows.append(
+            [
+                name,
+                f"{sum(row['modes'] == most for row in found)} of {len(found)}",
+                spread([100 * row["share"] for row in found]) + " %",
+                spread([row["kl"] for row in found], 4),
+                spread([row["seconds"] for row in found], 0),
+            ]
+        )
+    return table(head, rows)
+
+
+def games(head: list[str]) -> str:
+    """Every game on both mixtures: mean and standard error over seeds."""
+    rows = []
+    figures = read("games")
+    for name in dict.fromkeys(row["game"] for row in figures):
+        cells = [name]
+        for data in ("ring8", "grid25"):
+            found = [row for row in figures if (row["game"], row["set"]) == (name, data)]
+            kl = [row["reverse_kl"] for row in found if row["reverse_kl"] is not None]
+            cells += [
+                mean_error([row["modes"] for row in found], 1),
+                mean_error([100 * row["high_quality"] for row in found], 1),
+                mean_error(kl, 3) if len(kl) == len(found) else "none",
+            ]
+        rows.append(cells)
+    return table(head, rows)
+
+
+def mean_error(values: list[float], digits: int) -> str:
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return f"{statistics.mean(values):.{digits}f} ± {error:.{digits}f}"
+
+
 def demo() -> str:
     return "".join(f"    {line}".rstrip() + "\n" for line in (FIGURES / "demo.txt").read_text().splitlines()).rstrip()
 
@@ -156,11 +199,26 @@ ENGLISH = {
         [
             "recipe, four times too long",
             "seed",
+            "set aside",
             "samples judged",
             "chosen checkpoint: held-out FID",
             "over the best of its own run",
             "over the best of a run without patience too",
             "budget used",
+        ]
+    ),
+    "modes": lambda: modes(
+        ["data", "runs with all modes", "high quality, mean (least to most)", "reverse KL", "seconds"]
+    ),
+    "games": lambda: games(
+        [
+            "game",
+            "ring8: modes of 8",
+            "high quality, %",
+            "reverse KL",
+            "grid25: modes of 25",
+            "high quality, %",
+            "reverse KL",
         ]
     ),
     "theory_values": lambda: theory(

@@ -33,7 +33,7 @@ from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, Choice, choose, find_recipe, load_file, settle
 from sparring.recipes.automatic import recipes as all_recipes
 from sparring.recipes.mends import parse_mends
-from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run
+from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_generator, open_run, taken
 from sparring.scoring import named, score_generator, score_source
 from sparring.train.checkpoint import load_checkpoint
 from sparring.train.precision import choose_arithmetic
@@ -60,15 +60,17 @@ def train(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(recipe, source, reasons)
     out = Path(options.out) if options.out else new_folder(source.spec.name)
-    origin = options.recipe or recipe.name
-    request = Request(recipe, origin, reasons, _environment(device))
-    folder = RunFolder.create(out, request, source.spec, source.report)
+    if out.exists():
+        raise taken(out)
     print(_found(source))
     for reason in reasons:
         print(f"  {reason}")
     held_out = recipe.source.load_held_out()
     judge = judge_of_run(recipe, source, held_out, device, options.features)
+    # Before the folder: a recipe that can't be played leaves nothing behind.
     trainer = Trainer(recipe, source, device, judge, held_out)
+    request = Request(recipe, options.recipe or recipe.name, reasons, _environment(device))
+    folder = RunFolder.create(out, request, source.spec, source.report)
     print(f"  {_sizes(trainer)}")
     return _run(trainer, folder, judge)
 

@@ -68,9 +68,7 @@ class RunFolder:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            raise RequestError(
-                f"--out {path}: exists already; choose another name, or `sparring resume {path}` to go on with it"
-            ) from None
+            raise taken(path) from None
         except OSError as error:
             raise RequestError(f"--out {path}: cannot be created ({error.strerror}); choose a writable place") from None
         write_json(path / "data.json", data_report)
@@ -283,6 +281,13 @@ def find_checkpoint(run: Path, which: str) -> Path:
             return path
     kept = ", ".join(str(int(p.stem)) for p in found)
     raise RequestError(f"--checkpoint {which!r}: expected best, last or one of {kept}")
+
+
+def taken(path: Path) -> RequestError:
+    """What is said of a folder that is there already."""
+    return RequestError(
+        f"--out {path}: exists already; choose another name, or `sparring resume {path}` to go on with it"
+    )
 
 
 def new_folder(name: str) -> Path:

@@ -56,6 +56,8 @@ class Adversarial(Game):
     d_weight: float = 1.0
     g_weight: float = 1.0
 
+    reads_classes: ClassVar[bool] = False
+    """Whether a discriminator that tells classes is asked for them."""
     real_logits_depend: ClassVar[bool] = False
     """Whether D(real) depends on what the generator does, so that its gradient must go through it, too."""
 
@@ -90,6 +92,11 @@ class Adversarial(Game):
         return memory
 
     def check(self, data: DataSpec, nets: Mapping[str, nn.Module]) -> None:
+        if hasattr(nets["discriminator"], "forward_with_classes") and not self.reads_classes:
+            raise RequestError(
+                f"{type(self).__name__}: the discriminator tells classes, which this game never asks for, so labels "
+                "would have no say; play AuxiliaryClassifier, or give the discriminator another condition"
+            )
         for show in self.show[:-1]:
             if show.together > 1:
                 raise RequestError(

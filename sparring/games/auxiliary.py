@@ -8,15 +8,15 @@ x_fake), the discriminator maximises L_S + L_C and the generator L_C - L_S.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Exchange
-from sparring.core.protocols import DataSpec
+from sparring.core.game import Critic, Exchange, Seen
+from sparring.core.protocols import Batch, DataSpec
 from sparring.games.adversarial import Adversarial
 
 
@@ -36,6 +36,8 @@ class AuxiliaryClassifier(Adversarial):
 
     The discriminator must have a class head: `condition=AuxiliaryHead()`, or a module with `forward_with_classes`.
     """
+
+    reads_classes: ClassVar[bool] = True
 
     real_classes: float = 1.0
     fake_classes: float = 1.0
@@ -61,23 +63,19 @@ class AuxiliaryClassifier(Adversarial):
                 "method forward_with_classes(x) that returns logits and class logits"
             )
 
-    def discriminator_loss(self, exchange: Exchange) -> Tensor:
-        nets = exchange.nets
-        reader = Reader(nets["discriminator"])
-        exchange.nets = {**nets, "discriminator": reader}
-        try:
-            loss = super().discriminator_loss(exchange)
-        finally:
-            exchange.nets = nets
-        assert exchange.judged is not None
-        count = len(exchange.judged[0].logits)
+    def judgement(
+        self, exchange: Exchange, critic: Critic, real: Batch, fake: Batch
+    ) -> tuple[Tensor, tuple[Seen, Seen], dict[str, Tensor]]:
+        reader = Reader(critic.net)
+        loss, seen, found = super().judgement(exchange, Critic(reader, critic.show), real, fake)
+        count = len(seen[0].logits)
         # Real and fake samples were read first, in one call or in two; what penalties ask comes after them.
         classes, y = (torch.cat(part) for part in zip(*reader.read[:2], strict=True))
         both = {"real": (self.real_classes, slice(count)), "fake": (self.fake_classes, slice(count, 2 * count))}
         for name, (weight, part) in both.items():
             loss = loss + weight * cross_entropy(classes[part], y[part])
-            exchange.seen[f"classes_{name}"] = _told(classes[part], y[part])
-        return loss
+            found[f"classes_{name}"] = _told(classes[part], y[part])
+        return loss, seen, found
 
     def wanted(self, exchange: Exchange, critic: Critic) -> Tensor:
         """The generator's mean loss [] without penalties, against any critic that tells classes."""

@@ -265,7 +265,7 @@ class Trainer:
         if spec.is_image or math.prod(spec.shape) > 2:
             return None
         real = self.source.take(self.order.indices(0, min(POINTS, len(self.source))).to(self.device))
-        fake = self.sample(self._noise("plane", POINTS), real.y)
+        fake = self.sample(self._noise("plane", len(real.x) if real.y is not None else POINTS), real.y)
         with self.arithmetic:
             return survey(self._critic(), real.x, fake, conditional=real.y is not None)
 
