@@ -167,6 +167,9 @@ class Penalty(Part):
     per_sample: ClassVar[bool] = False
     """Whether it takes the gradient of the sum of logits for each sample's own, which batch statistics falsify."""
 
+    apart: ClassVar[bool] = False
+    """Whether it differentiates the logits of one side alone: cheaper where real and fake were read in two calls."""
+
     def __post_init__(self) -> None:
         ends = (self.weight,) if self.final is None else (self.weight, self.final)
         if min(ends) < 0 or self.every < 1:

@@ -163,7 +163,7 @@ class Adversarial(Game):
         """The discriminator's mean loss [] with the penalties that are due, what it saw, and its loss and each penalty
         by name. Where a penalty is due, x of both must record gradients."""
         due = self._due(exchange)
-        if getattr(critic.net, "per_sample", False) and not due:
+        if getattr(critic.net, "per_sample", False) and not any(penalty.apart for _, penalty in due):
             # One call instead of two, for a network whose logits do not depend on the rest of the batch.
             shown = critic.shown(*real), critic.shown(*fake)
             labels = None if real.y is None else torch.cat([cast(Tensor, y) for _, y in shown])

@@ -13,9 +13,9 @@ from sparring.core.game import START, Critic, Exchange, Penalty, Seen, Show
 from sparring.core.protocols import Batch, DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.adversarial import Adversarial
-from sparring.games.penalties import DRAGAN, R1, R2, WGANGP, WGANDiv, ZeroGP
+from sparring.games.penalties import DRAGAN, R1, R1R2, R2, WGANGP, WGANDiv, ZeroGP
 
-GRADIENT = [R1(), R2(), WGANGP(), WGANGP(one_sided=True), ZeroGP(), DRAGAN(), WGANDiv()]
+GRADIENT = [R1(), R2(), R1R2(), WGANGP(), WGANGP(one_sided=True), ZeroGP(), DRAGAN(), WGANDiv()]
 DATA = DataSpec(name="test", shape=(3,))
 
 
@@ -289,3 +289,29 @@ def test_recipes_that_name_the_package_are_read() -> None:
 def test_out_of_range_is_refused(kind: type[Penalty], wrong: dict[str, float]) -> None:
     with pytest.raises(RequestError, match=kind.__name__):
         kind(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_both_in_one_pass_are_the_sum_of_the_two(per_sample: bool) -> None:
+    """Loss and gradient of a game with R1R2 are those of one with R1 and R2, in one call of D or in two."""
+
+    def played(*penalties: Penalty) -> tuple[Tensor, ...]:
+        torch.manual_seed(0)
+        net = Smooth()
+        net.per_sample = per_sample  # type: ignore[assignment]
+        real, fake = torch.randn(2, 5, 2, 6, 6, dtype=torch.float64)
+        nets = {"generator": Fixed(fake), "discriminator": net}
+        loss = Adversarial(penalties=penalties).discriminator_loss(Exchange(nets, Batch(real, None), lambda _: fake))
+        return loss, *torch.autograd.grad(loss, list(net.parameters()))
+
+    for one, other in zip(played(R1(weight=3.0), R2(weight=3.0)), played(R1R2(weight=3.0)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+class Fixed(nn.Module):
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.x = x
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.x

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from sparring.core.game import Critic, Penalty, Seen
@@ -20,6 +21,7 @@ class R1(Penalty):
     """
 
     per_sample: ClassVar[bool] = True
+    apart: ClassVar[bool] = True
 
     def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
         return self.weight / 2 * gradients(real.logits, real.x).square().sum(1)
@@ -34,6 +36,23 @@ class R2(Penalty):
     """
 
     per_sample: ClassVar[bool] = True
+    apart: ClassVar[bool] = True
 
     def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
         return self.weight / 2 * gradients(fake.logits, fake.x).square().sum(1)
+
+
+class R1R2(Penalty):
+    """`R1` and `R2` of one weight, in one pass: what R3GAN's games take in every step (Huang et al. 2024).
+
+    The same sum as of the two, sample by sample, for about two thirds of their time where the discriminator reads real
+    and fake samples in one call.
+    """
+
+    per_sample: ClassVar[bool] = True
+
+    def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
+        logits = real.logits.sum() + fake.logits.sum()
+        slopes = torch.autograd.grad(logits, (real.x, fake.x), create_graph=True)
+        at_real, at_fake = (slope.flatten(1).square().sum(1) for slope in slopes)
+        return self.weight / 2 * (at_real + at_fake)
