@@ -21,7 +21,7 @@ from sparring.train.schedule import Budget, Cosine
 def toy(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
     """Relativistic pairing held by R1 and R2 (Huang et al. 2024), with waves at the input, for points of a plane.
 
-    The pairing finds every mode and the penalties, in every step, keep what is found: at a third of their first weight
+    The pairing finds every mode and the penalties, in every step, keep what is found: at a fifth of their first weight
     two of a grid's 25 modes were lost. They fade, because the steepness that they bound is the sharpness of the
     samples: modes a hundredth wide call for slopes of a hundred.
     Ranked by the divergence, which sees that scale where a Fréchet distance does not.
@@ -38,7 +38,7 @@ def toy(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
         generator=FourierGenerator(),
         discriminator=FourierDiscriminator(),
         game=Adversarial(
-            objective=Relativistic(), penalties=(R1(weight=0.03, final=3e-5), R2(weight=0.03, final=3e-5))
+            objective=Relativistic(), penalties=(R1(weight=0.05, final=5e-4), R2(weight=0.05, final=5e-4))
         ),
         optimizers=Optimizers(generator=adam, discriminator=adam),
         # bfloat16 has 8 bits: rounding in [-1, 1] would be as wide as the modes.
