@@ -161,7 +161,9 @@ class Penalty(Part):
 
     weight: float = 1.0
     final: float | None = None
-    """The weight at the end of the run, to which it moves along half a cosine; None keeps it as it is."""
+    """The weight to which it moves along half a cosine; None keeps it as it is."""
+    until: float = 1.0
+    """The share of the run, in (0, 1], after which it is there."""
     every: int = 1
 
     per_sample: ClassVar[bool] = False
@@ -172,16 +174,18 @@ class Penalty(Part):
 
     def __post_init__(self) -> None:
         ends = (self.weight,) if self.final is None else (self.weight, self.final)
-        if min(ends) < 0 or self.every < 1:
-            found = f"{', '.join(map(str, ends))} and {self.every}"
-            raise RequestError(f"{type(self).__name__}: expected weights >= 0 and every >= 1, found {found}")
+        if min(ends) < 0 or self.every < 1 or not 0 < self.until <= 1:
+            found = f"{', '.join(map(str, ends))}; {self.every} and {self.until}"
+            raise RequestError(
+                f"{type(self).__name__}: expected weights >= 0, every >= 1 and until in (0, 1], found {found}"
+            )
 
     def at(self, clock: Clock, memory: Memory) -> Self:
         now = super().at(clock, memory)
         if self.final is None:
             return now
         now = copy.copy(now)
-        share = (1 + math.cos(math.pi * clock.progress)) / 2
+        share = (1 + math.cos(math.pi * min(1.0, clock.progress / self.until))) / 2
         object.__setattr__(now, "weight", self.final + (self.weight - self.final) * share)
         return now
 

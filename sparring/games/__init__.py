@@ -8,7 +8,7 @@ from sparring.games.history import PastOpponents, Replay
 from sparring.games.moves import Balanced, Moves, Pretrained, Switch
 from sparring.games.objectives import *  # noqa: F403
 from sparring.games.penalties import *  # noqa: F403
-from sparring.games.priors import Gaussian, Uniform
+from sparring.games.priors import Coins, Gaussian, Uniform
 from sparring.games.show import *  # noqa: F403
 from sparring.games.unrolled import Unrolled
 
@@ -16,6 +16,7 @@ __all__ = [
     "Adversarial",
     "AuxiliaryClassifier",
     "Balanced",
+    "Coins",
     "Extragradient",
     "Gaussian",
     "Moves",

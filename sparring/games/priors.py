@@ -49,6 +49,32 @@ class Uniform(Prior):
         return unit.sub_(0.5).mul_(width * share).add_(middle)
 
 
+class Coins(Prior):
+    """`coins` fair coins of ±1, then dim - coins independent standard normal coordinates.
+
+    A continuous generator maps what is connected to what is connected: between two modes apart it must leave samples
+    (Khayatkhoei et al. 2018, "Disconnected manifold learning for GANs"; Tanielian et al. 2020, "Learning disconnected
+    manifolds: a no GAN's land"). Coins break the noise itself into 2^coins equally likely pieces, each of which can go
+    to a mode of its own, as the discrete codes of DeLiGAN (Gurumurthy et al. 2017) and ClusterGAN (Mukherjee et al.
+    2019) do. Truncation T conditions the normal coordinates, as in `Gaussian`, and leaves the coins.
+    """
+
+    dim: int = 12
+    coins: int = 10
+
+    def __post_init__(self) -> None:
+        _check(self.dim)
+        if not 1 <= self.coins <= self.dim:
+            raise RequestError(f"prior.coins: expected 1 to {self.dim}, the dimension, found {self.coins}")
+
+    def draw(self, count: int, random: torch.Generator, truncation: float | None = None) -> Tensor:
+        sides = torch.randint(2, (count, self.coins), generator=random, device=random.device)
+        if self.dim == self.coins:
+            return sides * 2.0 - 1
+        normal = Gaussian(dim=self.dim - self.coins).draw(count, random, truncation)
+        return torch.cat([sides * 2.0 - 1, normal], 1)
+
+
 def _check(dim: int) -> None:
     if dim < 1:
         raise RequestError(f"prior.dim: expected at least 1, found {dim}")

@@ -45,6 +45,12 @@ MEANINGS = {
     "confident": Meaning("Share of samples that are read as one class with confidence.", "higher"),
     "label_accuracy": Meaning("Share of samples that show the class that was asked for.", "higher"),
     "num_modes": Meaning("Modes of the data that at least one sample meets.", "higher"),
+    "mixture_kl": Meaning(
+        "How far the shares of samples in each mode, and beside them all, are from those of the law.",
+        "lower",
+        "mixture_kl_floor",
+    ),
+    "mixture_kl_floor": Meaning("About what perfect samples would get with so many of them."),
     "modes_kl": Meaning("How far the shares of the modes are from even; 0 is even.", "lower", "modes_kl_floor"),
     "modes_kl_floor": Meaning("About what even shares would give with so many samples."),
     "divergence": Meaning("How far samples and real data are apart, in nats; 0 for equal ones.", "lower"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparring.core.errors import RequestError
-from sparring.games.priors import Gaussian, Uniform
+from sparring.games.priors import Coins, Gaussian, Uniform
 
 
 def random(seed: int = 0) -> torch.Generator:
@@ -44,3 +44,20 @@ def test_out_of_range_is_refused() -> None:
         Gaussian().draw(1, random(), truncation=0.0)
     with pytest.raises(RequestError, match="at most 1"):
         Uniform().draw(1, random(), truncation=1.5)
+
+
+def test_coins_are_fair_and_the_rest_is_normal() -> None:
+    z = Coins(dim=5, coins=3).draw(50_000, random())
+    assert z.shape == (50_000, 5)
+    assert z.dtype == torch.float32
+    assert set(z[:, :3].unique().tolist()) == {-1.0, 1.0}
+    pieces = ((z[:, :3] > 0).long() * torch.tensor([4, 2, 1])).sum(1).bincount(minlength=8) / len(z)
+    torch.testing.assert_close(pieces, torch.full((8,), 1 / 8), atol=0.01, rtol=0)
+    torch.testing.assert_close(z[:, 3:].std(0), torch.ones(2), atol=0.02, rtol=0)
+    cut = Coins(dim=5, coins=3).draw(1000, random(), truncation=0.5)
+    assert float(cut[:, 3:].abs().max()) <= 0.5
+    assert set(cut[:, :3].unique().tolist()) == {-1.0, 1.0}
+    assert set(Coins(dim=4, coins=4).draw(100, random()).unique().tolist()) == {-1.0, 1.0}
+    for coins in (0, 6):
+        with pytest.raises(RequestError, match=r"prior\.coins: expected 1 to 5, the dimension"):
+            Coins(dim=5, coins=coins)

@@ -179,6 +179,20 @@ def test_a_mixture_is_measured_in_its_own_units(held: Any) -> None:
     assert part["modes_kl"] == pytest.approx(math.log(25 / 20), abs=0.02)
 
 
+def test_one_number_for_a_mixture_by_hand(held: Any) -> None:
+    """Two modes on a line, P(|x| < 3σ) = .9973: six samples in one ball, three in the other, one outside."""
+    x = torch.tensor([-0.5] * 6 + [0.5] * 3 + [0.0])[:, None]
+    metric = Mixture(centres=((-0.5,), (0.5,)), sigma=0.1)
+    judge = Judge(held(x, name="line"), metrics=(metric,), features="values")
+    values = judge.score(lambda start, count: Batch(x[start : start + count], None), num_samples=10, seed=0).values
+    inside = math.erf(3 / math.sqrt(2))
+    law = (inside / 2, inside / 2, 1 - inside)
+    expected = sum(p * math.log(p / q) for p, q in zip((0.6, 0.3, 0.1), law, strict=True))
+    assert values["mixture_kl"] == pytest.approx(expected, rel=1e-9)
+    assert values["mixture_kl_floor"] == pytest.approx(2 / 20)
+    assert next(iter(values)) == "mixture_kl"
+
+
 def test_divergence_is_that_of_the_high_quality_samples(held: Any) -> None:
     """Half of the samples far from all centres, but nearest to the first: they count for quality alone."""
     x = torch.cat([mixture(RING, 1e-4, 800), torch.tensor([[1.4, 0.0]]).double().expand(800, 2)]) / 2
