@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Game
+from sparring.core.game import Game, Penalty
 from sparring.core.spec import Spec
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.signals import Signals
@@ -292,20 +292,28 @@ def _only(signals: Signals, *names: str) -> dict[str, float]:
 
 
 def _penalise(means: Means) -> str:
-    penalties = getattr(means.game, "penalties", ())
-    if not penalties:
+    place, penalty = _bound(means.game)
+    if penalty is None:
         return "hold the discriminator: --set game.penalties=R1"
-    if isinstance(means.optimizers.discriminator, SGD) and penalties[0].every > 1:
+    if isinstance(means.optimizers.discriminator, SGD) and penalty.every > 1:
         # Under SGD a lazy penalty is a kick of weight · every, which itself diverges when it is too large.
-        return "penalise in smaller kicks: --set game.penalties.0.every=1"
-    return f"raise the penalty: --set game.penalties.0.weight={2 * penalties[0].weight:g}"
+        return f"penalise in smaller kicks: --set {place}.every=1"
+    return f"raise the penalty: --set {place}.weight={2 * penalty.weight:g}"
 
 
 def _relax(game: Game) -> str:
-    penalties = getattr(game, "penalties", ())
-    if not penalties:
+    place, penalty = _bound(game)
+    if penalty is None:
         return "give the discriminator more steps: --set game.d_steps=2"
-    return f"lower the penalty: --set game.penalties.0.weight={penalties[0].weight / 10:g}"
+    return f"lower the penalty: --set {place}.weight={penalty.weight / 10:g}"
+
+
+def _bound(game: Game) -> tuple[str, Penalty | None]:
+    """The first penalty on the discriminator's slopes, which is what holds it, and its place; None without one."""
+    for i, penalty in enumerate(getattr(game, "penalties", ())):
+        if penalty.per_sample:
+            return f"game.penalties.{i}", penalty
+    return "game.penalties", None
 
 
 def _slower(means: Means, *players: str) -> str:

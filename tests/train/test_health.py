@@ -23,7 +23,7 @@ from sparring.data.tensors import Resident, from_arrays
 from sparring.display import ProgressLine
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import Minimax
-from sparring.games.penalties import R1
+from sparring.games.penalties import R1, LeCam
 from sparring.games.show import ADA, DiffAugment, InstanceNoise, Packing
 from sparring.layers import Activation, BatchNormalization, Dense, Dropout
 from sparring.networks.given import GivenGenerator
@@ -272,6 +272,7 @@ def test_an_alarm_that_stands_presses_every_ten_looks() -> None:
     [
         (Adversarial(penalties=(R1(weight=1.5, every=8),)), ADAM, "--set game.penalties.0.weight=3"),
         (Adversarial(penalties=(R1(weight=1.5, every=8),)), SLOW, "--set game.penalties.0.every=1"),
+        (Adversarial(penalties=(LeCam(), R1(weight=1.5))), ADAM, "--set game.penalties.1.weight=3"),
         (Adversarial(), SLOW, "--set game.penalties=R1"),
     ],
 )
