@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_commands_in_the_readme_are_accepted(name: str) -> None:
     commands = re.findall(r"^ {4}sparring (.+?)(?: {2,}#.*)?$", text, flags=re.MULTILINE)
     assert len(commands) >= 6
     for command in commands:
-        parser().parse_args(command.split())
+        parser().parse_args(shlex.split(command))
 
 
 def test_both_readmes_show_the_same_commands_pictures_and_programs() -> None:

@@ -85,6 +85,6 @@ def test_what_the_run_was_asked_is_asked_at_the_end(tmp_path: Path) -> None:
     list(folder.record(trainer.run()))
     found = verdict(folder.path, trainer, Values((2,)), samples=500)
     names = [name for name in found["values"] if not name.endswith(("_low", "_high"))]
-    assert names[:2] == ["divergence", "kl_forward"]
+    assert names[:2] == ["mixture_kl", "mixture_kl_floor"]
     assert names.index("num_modes") < names.index("fid")
     assert found["sure"].startswith("divergence of the checkpoint at 256 images")

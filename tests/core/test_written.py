@@ -51,7 +51,7 @@ def test_what_is_meant(field: str, text: str, value: object) -> None:
         ("objective", "R1", "--set objective: there is no 'R1' here"),
         ("objective", "Hinge, Hinge", "--set objective: expected one of BEGAN"),
         ("objective", "1 +", "--set objective: expected JSON, or parts such as BEGAN"),
-        ("penalties", "R1(w=2)", "R1 has no 'w', choose from every, final, weight"),
+        ("penalties", "R1(w=2)", "R1 has no 'w', choose from every, final, until, weight"),
         ("penalties", "R1(2)", "write what R1 takes by name, such as R1"),
         ("penalties", "R1(weight='much')", "--set penalties: R1.weight: expected float, found 'much'"),
         ("penalties", "R1(weight=-1)", "R1: expected weights >= 0"),
