@@ -144,14 +144,16 @@ def _how_sure(best: Score, images: int, last: dict[str, Any] | None, judge: Judg
     if name is None:
         return "nothing could be measured, so nothing is sure"
     low, high = (best.values.get(f"{name}_{end}", best.values[name]) for end in ("low", "high"))
-    text = (
-        f"{name} of the checkpoint at {images:,} images is {best.values[name]:.3g}, between {low:.3g} and {high:.3g} "
-    )
-    text += f"with 95 % confidence, on {best.provenance['num_samples']:,} new samples"
+    known = f"{name}_low" in best.values
+    between = f"between {low:.3g} and {high:.3g} with 95 % confidence" if known else "with an error that is not known"
+    text = f"{name} of the checkpoint at {images:,} images is {best.values[name]:.3g}, {between}"
+    text += f", on {best.provenance['num_samples']:,} new samples"
     if last is None:
         return f"{text}; it is also the last"
     if name not in last["values"]:
         return f"{text}; the last one's samples could not be scored"
     other = last["values"][name]
+    if not known:
+        return f"{text}; the last one, at {last['images']:,}, has {other:.3g}"
     inside = "which is inside that interval: the two can't be told apart" if low <= other <= high else "outside it"
     return f"{text}; the last one, at {last['images']:,}, has {other:.3g}, {inside}"

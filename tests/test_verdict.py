@@ -12,7 +12,7 @@ from sparring.data.tensors import from_arrays
 from sparring.games.priors import Gaussian
 from sparring.metrics.features.values import Values
 from sparring.metrics.frechet import FID
-from sparring.metrics.judge import Judge
+from sparring.metrics.judge import Judge, Score
 from sparring.metrics.kernel import KID
 from sparring.networks.mlp import MLPGenerator
 from sparring.recipes.toys import toy
@@ -23,7 +23,7 @@ from sparring.train.schedule import Budget
 from sparring.train.scores import Leader
 from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator
-from sparring.verdict import VERDICT, ranked_by, scores_of_leaders, verdict
+from sparring.verdict import VERDICT, _how_sure, ranked_by, scores_of_leaders, verdict
 
 
 @pytest.fixture
@@ -86,5 +86,20 @@ def test_what_the_run_was_asked_is_asked_at_the_end(tmp_path: Path) -> None:
     found = verdict(folder.path, trainer, Values((2,)), samples=500)
     names = [name for name in found["values"] if not name.endswith(("_low", "_high"))]
     assert names[:2] == ["mixture_kl", "mixture_kl_floor"]
+    assert found["values"]["mixture_kl_low"] < found["values"]["mixture_kl"] < found["values"]["mixture_kl_high"]
     assert names.index("num_modes") < names.index("fid")
-    assert found["sure"].startswith("divergence of the checkpoint at 256 images")
+    assert found["sure"].startswith("mixture_kl of the checkpoint at 256 images")
+
+
+def test_how_sure_says_what_is_not_known(real: Source) -> None:
+    judge = Judge(real, metrics=(FID(),), features="values")
+    bare = Score({"fid": 1.5}, {"num_samples": 1000}, ())
+    last = {"images": 20, "values": {"fid": 2.0}}
+    said = _how_sure(bare, 10, last, judge)
+    assert said == (
+        "fid of the checkpoint at 10 images is 1.5, with an error that is not known, on 1,000 new samples; "
+        "the last one, at 20, has 2"
+    )
+    whole = Score({"fid": 1.5, "fid_low": 1.0, "fid_high": 2.5}, {"num_samples": 1000}, ())
+    assert "between 1 and 2.5 with 95 % confidence" in _how_sure(whole, 10, last, judge)
+    assert _how_sure(whole, 10, last, judge).endswith("inside that interval: the two can't be told apart")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
-from sparring.metrics.interval import proportion
+from sparring.metrics.interval import Interval, from_error, proportion
 from sparring.metrics.metric import Better, Measured, Metric, Needs, Setting
 
 
@@ -137,7 +137,8 @@ class Mixture(Metric):
         law = torch.cat([(inside / count).expand(count), (1 - inside)[None]])
         rest = len(points) - int(found.high_quality.sum())
         shares = torch.cat([found.high_quality.double(), torch.tensor([rest], dtype=torch.float64)]) / len(points)
-        kl = {"mixture_kl": kl_divergence(shares, law), "mixture_kl_floor": kl_floor(count + 1, len(points))}
+        kl = kl_interval(shares, law, len(points)).named("mixture_kl")
+        kl |= {"mixture_kl_floor": kl_floor(count + 1, len(points))}
         return kl | _coverage(found.high_quality) | quality.named("high_quality")
 
 
@@ -199,6 +200,19 @@ def kl_divergence(p: Tensor, q: Tensor) -> float:
     """
     held = p > 0
     return (p[held] * (p[held] / q[held]).log()).sum().item()
+
+
+def kl_interval(p: Tensor, q: Tensor, num: int) -> Interval:
+    """KL(p‖q) of shares p [K] counted from `num` samples, with its 95 % interval.
+
+    The error is that of the delta method, √((Σ p log²(p/q) − KL²) / N), with √(K / 2) / N beside it, which is what is
+    left where p is q and the first order vanishes.
+    """
+    held = p > 0
+    ratios = (p[held] / q[held]).log()
+    kl = (p[held] * ratios).sum().item()
+    first = max(0.0, (p[held] * ratios.square()).sum().item() - kl**2) / num
+    return from_error(kl, math.sqrt(first + len(p) / 2 / num**2))
 
 
 def confident_share(confidence: Tensor, above: float = 0.9) -> float:

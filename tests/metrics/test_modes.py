@@ -19,6 +19,7 @@ from sparring.metrics.modes import (
     confident_share,
     kl_divergence,
     kl_floor,
+    kl_interval,
     label_accuracy,
     mixture_counts,
     num_covered,
@@ -191,6 +192,21 @@ def test_one_number_for_a_mixture_by_hand(held: Any) -> None:
     assert values["mixture_kl"] == pytest.approx(expected, rel=1e-9)
     assert values["mixture_kl_floor"] == pytest.approx(2 / 20)
     assert next(iter(values)) == "mixture_kl"
+
+
+def test_the_interval_of_a_divergence_of_shares_covers() -> None:
+    """Over 400 draws of 500 samples, far from the law and at it."""
+    random = torch.Generator().manual_seed(0)
+    q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    for p, least, most in (([0.2, 0.3, 0.5], 0.9, 0.99), ([0.5, 0.3, 0.2], 0.9, 1.0)):
+        truth = kl_divergence(torch.tensor(p, dtype=torch.float64), q)
+        covered = 0
+        for _ in range(400):
+            counts = torch.multinomial(torch.tensor(p), 500, True, generator=random).bincount(minlength=3)
+            interval = kl_interval(counts.double() / 500, q, 500)
+            # Counts are not even where the law is: the mean lies (K - 1) / 2N above the truth.
+            covered += interval.low - kl_floor(3, 500) <= truth <= interval.high
+        assert least <= covered / 400 <= most
 
 
 def test_divergence_is_that_of_the_high_quality_samples(held: Any) -> None:
