@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -266,10 +267,11 @@ def _run(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
 
 def _judge_finished(trainer: Trainer, folder: RunFolder, judge: Judge) -> None:
     """The verdict on a finished run: stored, and said."""
-    generator = generator_of(find_checkpoint(folder.path, "best"), trainer)
-    first = trainer.source.take(torch.arange(NEAREST) % len(trainer.source)).y
-    asked = first.cpu() if first is not None and generator.data.y_shape else None  # classes are taken in turn
-    folder.draw_nearest(generator.sample(NEAREST, labels=asked).x, trainer.source, judge.network)
+    if math.prod(trainer.source.spec.shape) > 2:  # points of a plane are seen in the plane
+        generator = generator_of(find_checkpoint(folder.path, "best"), trainer)
+        first = trainer.source.take(torch.arange(NEAREST) % len(trainer.source)).y
+        asked = first.cpu() if first is not None and generator.data.y_shape else None  # classes are taken in turn
+        folder.draw_nearest(generator.sample(NEAREST, labels=asked).x, trainer.source, judge.network)
     found = verdict(folder.path, trainer, judge.network)
     folder.write_verdict(found)
     print(f"ended: {found['stopped']}")

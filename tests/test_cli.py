@@ -427,3 +427,13 @@ def test_samples_set_aside_choose_the_checkpoint(tmp_path: Path) -> None:
         "count": 300,
         "sha256": "",
     }
+
+
+def test_points_of_a_plane_are_shown_in_the_plane(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--budget", "2560img", "--out", "plane", "--set", "train.grids=1", "--set", "scoring.samples=200"]
+    assert main(["train", "ring8", *asked]) == 0
+    said = capsys.readouterr().out
+    assert "mixture_kl" in said
+    assert sorted(Path("plane/samples").glob("*.png"))
+    assert not Path("plane/nearest.png").exists()
+    assert "Nearest training samples" not in Path("plane/report.html").read_text()
