@@ -33,7 +33,6 @@ def main() -> None:
         shutil.copyfile(sorted((folder / "mnist" / "samples").glob("*.png"))[-1], PICTURES / "mnist.png")
         shutil.copyfile(sorted((folder / "mnist" / "advice").glob("*.png"))[-1], PICTURES / "advice.png")
         shutil.copyfile(folder / "mnist" / "progress.gif", PICTURES / "mnist.gif")
-        shutil.copyfile(folder / "mnist" / "curves.png", PICTURES / "mnist_curves.png")
         for name in ("grid25", "ring8"):
             run(folder, "-m", "sparring", "train", name, "--budget", "60s", "--out", name)
         shutil.copyfile(sorted((folder / "grid25" / "samples").glob("*.png"))[-1], PICTURES / "grid25.png")

@@ -68,6 +68,11 @@ class Adversarial(Game):
         for name in ("d_weight", "g_weight"):
             if not getattr(self, name) > 0:
                 raise RequestError(f"game.{name}: expected more than 0, found {getattr(self, name)}")
+        if self.order != "alternating" and self.g_steps > 1:
+            raise RequestError(
+                f"game.g_steps: {type(self).__name__} moves both players at once, so the generator can't make "
+                f"{self.g_steps} moves to one; take Adversarial, or leave g_steps out"
+            )
         other = self.generator_objective
         if other is not None and other.paired != self.objective.paired:
             paired, single = (other, self.objective) if other.paired else (self.objective, other)

@@ -1,11 +1,11 @@
-"""Fully connected networks that see fine scales: their input goes in beside waves of it (Tancik et al. 2020, "Fourier
-features let networks learn high frequency functions in low dimensional domains", equation 2, with learnt frequencies).
+"""A fully connected discriminator that sees fine scales: its input goes in beside waves of it (Tancik et al. 2020,
+"Fourier features let networks learn high frequency functions in low dimensional domains", equation 2, with learnt
+frequencies).
 
     x -> x, sin(2π W x), cos(2π W x),   row i of W [count, D] drawn from N(0, scale_i²) at first
 
-A plain network of few numbers learns what varies slowly long before what varies fast. Modes that are forty times as
-narrow as they are apart are fast for a discriminator, and so is the border in z between what goes to one mode and what
-goes to the next for a generator: a step, to which every layer of ReLU adds contrast, so there are more of them.
+A plain network of few numbers learns what varies slowly long before what varies fast, and modes that are forty times
+as narrow as they are apart are fast.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.layers import Activation, Dense, Layer
 from sparring.layers.layer import Shape
-from sparring.networks.layered import Discriminator, Generator
+from sparring.networks.layered import Discriminator
 
 
 class Waves(Layer, kw_only=False):
@@ -55,24 +55,6 @@ class WavesModule(nn.Module):
         return torch.cat([x, phase.sin(), phase.cos()], 1)
 
 
-class FourierGenerator(NetworkSpec):
-    """G(z, y) -> x [B, *data.shape]: waves over z, then `depth` hidden layers of `width` units, ReLU; nothing at the
-    end, so values are unbounded. `scales` are those of the first and of the last wave (see `Waves`)."""
-
-    width: int = 128
-    depth: int = 5
-    waves: int = 32
-    scales: tuple[float, float] = (0.5, 0.5)
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def build(self, data: DataSpec, z_dim: int) -> nn.Module:
-        hidden = [Dense(self.width), Activation("relu")] * self.depth
-        layers = [Waves(self.waves, *self.scales), *hidden, Dense(math.prod(data.shape))]
-        return Generator(layers=layers).build(data, z_dim)
-
-
 class FourierDiscriminator(NetworkSpec):
     """D(x, y) -> logits [B]: waves over x, then `depth` hidden layers of `width` units, LeakyReLU 0.2.
 
@@ -86,17 +68,13 @@ class FourierDiscriminator(NetworkSpec):
     scales: tuple[float, float] = (1.0, 8.0)
 
     def __post_init__(self) -> None:
-        _check(self)
+        if min(self.width, self.waves) < 1 or self.depth < 0 or not 0 < self.scales[0] <= self.scales[1]:
+            raise RequestError(
+                "FourierDiscriminator: expected width and waves of at least 1, depth of at least 0 and rising scales "
+                f"above 0, found {self.width}, {self.waves}, {self.depth}, {self.scales}"
+            )
 
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         hidden = [Dense(self.width), Activation("relu", leaky_rate=0.2)] * self.depth
         layers = [Waves(self.waves, *self.scales), *hidden, Dense(1)]
         return Discriminator(layers=layers).build(data, z_dim)
-
-
-def _check(spec: FourierGenerator | FourierDiscriminator) -> None:
-    if min(spec.width, spec.waves) < 1 or spec.depth < 0 or not 0 < spec.scales[0] <= spec.scales[1]:
-        raise RequestError(
-            f"{type(spec).__name__}: expected width and waves of at least 1, depth of at least 0 and rising "
-            f"scales above 0, found {spec.width}, {spec.waves}, {spec.depth}, {spec.scales}"
-        )

@@ -132,6 +132,8 @@ class AdaptSteps(Mend):
             )
 
     def check(self, game: Game, data: DataSpec, discriminator: nn.Module) -> None:
+        if game.order != "alternating":
+            raise RequestError(f"mend steps: {type(game).__name__} moves both players at once; leave it out")
         if not (hasattr(game, "d_steps") and hasattr(game, "g_steps")):
             raise RequestError(f"mend steps: {type(game).__name__} has no d_steps and g_steps to adapt; leave it out")
 

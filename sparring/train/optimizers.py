@@ -138,19 +138,11 @@ class OptimisticSGD(Optimizer):
         torch._foreach_copy_(state["previous"], list(gradients))
 
 
-class OptimisticAdam(Optimizer):
+class OptimisticAdam(Adam):
     """Daskalakis et al. 2018, algorithm 1: parameter -= lr · (2 a_t - a_{t-1}), a = Adam's m̂ / (√v̂ + eps)."""
 
-    betas: tuple[float, float] = (0.0, 0.99)
-    eps: float = 1e-8
-
     def init(self, parameters: Sequence[Tensor]) -> State:
-        return {
-            "exp_avg": _zeros(parameters),
-            "exp_avg_sq": _zeros(parameters),
-            "previous": _zeros(parameters),
-            "step": [torch.zeros((), device=p.device) for p in parameters],
-        }
+        return super().init(parameters) | {"previous": _zeros(parameters)}
 
     def step(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: float) -> None:
         mean, square, step = state["exp_avg"], state["exp_avg_sq"], state["step"]

@@ -133,6 +133,8 @@ def test_share_in_order_is_the_area_under_the_curve() -> None:
         (lambda: Pretrained(steps=-1), "Pretrained: expected steps >= 0, found -1"),
         (lambda: Switch(d=0), "Switch: expected d >= 1 and g >= 1, found 0 and 10"),
         (lambda: Balanced(low=0.9, high=0.8), "0.5 <= low < high <= 1"),
+        (lambda: Simultaneous(g_steps=2), "Simultaneous moves both players at once"),
+        (lambda: Extragradient(g_steps=3), "can't make 3 moves to one"),
         (
             lambda: Adversarial(objective=Relativistic(), generator_objective=NonSaturating()),
             "Relativistic judges pairs of a real and a fake sample and NonSaturating judges each alone",

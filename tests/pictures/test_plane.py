@@ -70,7 +70,9 @@ def test_a_line_has_histograms_of_equal_area_and_a_curve() -> None:
 
 @pytest.mark.parametrize("flat", [np.zeros((4, 4)), np.full((4, 4), np.nan)])
 def test_an_opinion_of_nothing_is_drawn(flat: np.ndarray) -> None:
-    draw_plane(NONE, NONE, SQUARE, flat, np.zeros((4, 4, 2)))
+    drawn = draw_plane(NONE, NONE, SQUARE, flat, np.zeros((4, 4, 2))).convert("RGB")
+    plot = np.asarray(drawn)[TOP + 2 : TOP + SIDE - 2, LEFT + 2 : LEFT + SIDE - 2]
+    assert len(np.unique(plot.reshape(-1, 3), axis=0)) == 1  # one colour: no place is preferred, and no arrow points
 
 
 def test_shapes_that_do_not_fit() -> None:

@@ -21,7 +21,7 @@ from sparring.core.game import Clock, Critic, Exchange, Show
 from sparring.core.protocols import Batch
 from sparring.data.tensors import Resident, from_arrays
 from sparring.display import ProgressLine
-from sparring.games.adversarial import Adversarial
+from sparring.games.adversarial import Adversarial, Simultaneous
 from sparring.games.objectives import Minimax
 from sparring.games.penalties import R1, LeCam
 from sparring.games.show import ADA, DiffAugment, InstanceNoise, Packing
@@ -586,6 +586,9 @@ def test_mends_that_the_game_gives_nothing_to_do_are_refused(recipe: Recipe, tra
     free = recipe.replace(game=Adversarial(), train=recipe.train.replace(mend=(RaisePenalty(),)))
     with pytest.raises(RequestError, match="no penalty to raise"):
         trainer(free)
+    both = recipe.replace(game=Simultaneous(), train=recipe.train.replace(mend=(AdaptSteps(),)))
+    with pytest.raises(RequestError, match="mend steps: Simultaneous moves both players at once"):
+        trainer(both)
     with pytest.raises(RequestError, match="did you mean 'penalty'"):
         parse_mends("penalti")
     assert parse_mends("steps, penalty,steps") == (AdaptSteps(), RaisePenalty())
