@@ -160,7 +160,7 @@ class GAN:
         x, columns = _from_layout("samples", samples, trainer.source.spec.shape)
         labels = self._labels(y, len(x))
         with trainer.arithmetic:
-            found = teaching.advice(trainer.nets["discriminator"], x.to(trainer.device), labels)
+            found = teaching.advice(trainer.critic(), x.to(trainer.device), labels)
         return _to_layout(found.cpu(), columns)
 
     def _labels(self, y: ArrayLike | Tensor | None, count: int) -> Tensor | None:

@@ -16,6 +16,7 @@ from sparring import GAN, Discriminator, Generator
 from sparring.core.errors import RequestError
 from sparring.core.game import Clock
 from sparring.display import EpochBar
+from sparring.games import Adversarial, Packing
 from sparring.games.priors import Gaussian
 from sparring.layers import Activation, Dense, Dropout
 from sparring.train.events import Stepped
@@ -227,3 +228,14 @@ def test_what_goes_wrong_is_said_and_kept(capsys: pytest.CaptureFixture[str]) ->
     gan.train(X, epoch=400, mini_batch_size=50)
     assert [alarm.name for alarm in gan.alarms] == ["collapse"]
     assert capsys.readouterr().out.count("\nalarm: collapse at ") == 1
+
+
+def test_advice_is_of_what_the_discriminator_is_shown() -> None:
+    """Where samples are judged in packs, every sample still has advice of its own."""
+    x = np.random.default_rng(0).uniform(-1, 1, (64, 6)).astype(np.float32)
+    game = Adversarial(show=(Packing(size=2),))
+    gan = GAN(Generator(layers=[Dense(6)]), Discriminator(layers=[Dense(1)]), game=game)
+    gan.train(x, epoch=1, mini_batch_size=8)
+    advice = gan.advice(x[:3])
+    assert advice.shape == (3, 6)
+    assert np.abs(advice).min() > 0

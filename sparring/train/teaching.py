@@ -51,7 +51,7 @@ class Lesson(NamedTuple):
         return Lesson(x, advice, after, logits, logits_after, None if self.y is None else self.y[index].cpu())
 
 
-def advice(discriminator: nn.Module, x: Tensor, y: Tensor | None = None) -> Tensor:
+def advice(discriminator: nn.Module | Critic, x: Tensor, y: Tensor | None = None) -> Tensor:
     """∂D/∂x, float32 [n, *shape], of the logits of samples x [n, *shape] and labels y [n] or None.
 
     The discriminator speaks as it does in training, in the mode and under the autocast that it is called in: with

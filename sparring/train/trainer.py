@@ -211,7 +211,7 @@ class Trainer:
     def look(self) -> None:
         """Measures how both players are, on the samples that are next; moves nothing and waits for nothing."""
         train, step = self.recipe.train, self.step
-        together = self._critic().together
+        together = self.critic().together
         count = min(train.health.samples, train.batch) // together * together
         real = self.source.take(self.order.indices(self.clock.images, count).to(self.device))
         held_out = None
@@ -228,7 +228,7 @@ class Trainer:
                 clock=self.clock,
                 memory=self.memory,
             )
-            self.looks.add(look(exchange, self._critic(), loss, held_out))
+            self.looks.add(look(exchange, self.critic(), loss, held_out))
 
     def sample(self, z: Tensor, y: Tensor | None, *, chunk: int = 500) -> Tensor:
         """Samples float32 [N, *shape] in [-1, 1] of the averaged generator, on the CPU."""
@@ -255,7 +255,7 @@ class Trainer:
         x = self.sample(z, y)
         with self.arithmetic:
             # Of the whole grid, because a discriminator may compare the samples of a batch with each other.
-            lesson = teach(self._critic(), x.to(self.device), y)
+            lesson = teach(self.critic(), x.to(self.device), y)
         shown = lesson.part(slice(0, _ROWS_TAUGHT * GRID_COLUMNS, GRID_COLUMNS))
         return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown, self._plane())
 
@@ -267,7 +267,7 @@ class Trainer:
         real = self.source.take(self.order.indices(0, min(POINTS, len(self.source))).to(self.device))
         fake = self.sample(self._noise("plane", len(real.x) if real.y is not None else POINTS), real.y)
         with self.arithmetic:
-            return survey(self._critic(), real.x, fake, conditional=real.y is not None)
+            return survey(self.critic(), real.x, fake, conditional=real.y is not None)
 
     def score(self) -> tuple[Scored, bool]:
         """What the judge says of the averaged generator now, and whether it is among the best so far.
@@ -429,7 +429,8 @@ class Trainer:
         self.watch = Watch((), {})
         self.report, self.looks = Report(), Report()
 
-    def _critic(self) -> Critic:
+    def critic(self) -> Critic:
+        """The discriminator behind what it is shown at this moment."""
         return self.game.critic(self.nets, self.clock, self.memory)
 
     def _numbered_samples(self, start: int, count: int) -> Batch:
