@@ -1,4 +1,4 @@
-"""The two ways in which a request can end badly, and how a message names what was meant."""
+"""The ways in which a request can end badly, and how a message names what was meant."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class RequestError(ValueError):
 
 class TrainingError(RuntimeError):
     """Training failed and could not recover; the last good checkpoint is kept. The command exits with 3."""
+
+
+class SourceError(RuntimeError):
+    """Data that could be read at first no longer can, after several tries; the message names the file and why."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
