@@ -37,6 +37,8 @@ CHUNK = 16
 TINY_SECONDS = 0.001
 MAX_BAD = 0.05
 """Share of image files that may be refused before the whole source is."""
+NOTED_BAD = 0.01
+"""Share of them that is said in a note, which every command shows, and not only listed."""
 
 
 class _Outcome(NamedTuple):
@@ -205,6 +207,9 @@ def _load(listing: Listing, path: Path, where: str, split: str, size: Size | Non
     x = _stack(only, where, converted)
     source = from_arrays(x, y, name=printable(path.name or where), class_names=tuple(map(printable, classes)))
     notes = [*chosen.notes, *source.report["notes"]]
+    if len(refused) > NOTED_BAD * total:
+        share = f"{len(refused) / total:.1%}".replace("%", " %")
+        notes.insert(0, f"{len(refused)} of {total} image files are bad ({share}) and left out: look at them first")
     if chosen.ignored:
         kinds = ", ".join(f"{count} {printable(suffix)}" for suffix, count in chosen.ignored.most_common(5))
         notes.append(f"files that are no images of a known format were ignored: {kinds}")

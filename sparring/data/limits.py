@@ -12,6 +12,10 @@ MAX_PIXELS = 2**26
 """Pixels of one image (8192×8192): a larger one is refused before it is decoded."""
 MAX_FILE_BYTES = 2**29
 """Bytes of one image file: `MAX_PIXELS` RGBA pixels of 16 bits, uncompressed."""
+MAX_HEADER_BYTES = 2**13
+"""Bytes of one extended header of a tar archive, which holds little more than a name."""
+MAX_SCANS = 100
+"""Scans of one JPEG file, each of which is a pass over all pixels: files that honest encoders write have about ten."""
 MAX_RATIO = 200
 """Unpacked bytes per packed byte of an archive, once it unpacks to more than `FREE_BYTES`."""
 FREE_BYTES = 2**28

@@ -13,13 +13,13 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, Self, cast
 
 from sparring.core.errors import RequestError
-from sparring.data.limits import MAX_FILE_BYTES, max_unpacked, printable
+from sparring.data.limits import MAX_FILE_BYTES, MAX_HEADER_BYTES, max_unpacked, printable
 from sparring.data.pixels import Refused
 
 IMAGE_SUFFIXES = frozenset(
@@ -104,7 +104,8 @@ def _check_member(archive: Path, name: str, is_plain: bool) -> None:
 
 
 def list_zip(path: Path, stack: ExitStack) -> Listing:
-    archive = stack.enter_context(zipfile.ZipFile(path))
+    with _headers_refused():
+        archive = stack.enter_context(zipfile.ZipFile(path))
     total, members = 0, []
     for member in archive.infolist():
         kind = stat.S_IFMT(member.external_attr >> 16)
@@ -150,6 +151,33 @@ class _Bounded:
         return data
 
 
+_EXTENDED = frozenset(
+    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header is sound.
+
+    `tarfile` takes a damaged header for the end of the archive, and searches extended headers of any length with
+    patterns that take time quadratic in it (CVE-2024-6232).
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf == bytes(tarfile.BLOCKSIZE):  # the end mark
+                raise
+            raise tarfile.ReadError(f"damaged or cut short: {error if buf else 'no end mark'}") from None
+        if member.size < 0:
+            raise tarfile.ReadError(f"a member of {member.size} bytes")
+        if member.type in _EXTENDED and member.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"an extended header of {member.size} bytes, more than {MAX_HEADER_BYTES}")
+        return member
+
+
 def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """Members in archive order, in one pass over the stream; `extractfile` of each is valid until the next."""
     with ExitStack() as stack:
@@ -160,11 +188,27 @@ def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]
             raw = cast(IO[bytes], stack.enter_context(gzip.open(raw)))
         elif magic == b"\xfd7zXZ\0":
             raw = cast(IO[bytes], stack.enter_context(lzma.open(raw)))
-        bounded = _Bounded(raw, path, max_unpacked(path.stat().st_size))
-        archive = stack.enter_context(tarfile.open(fileobj=cast(Any, bounded), mode="r|", bufsize=2**16))
-        while (member := archive.next()) is not None:
+        bounded = cast(Any, _Bounded(raw, path, max_unpacked(path.stat().st_size)))
+        with _headers_refused():
+            archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r|", bufsize=2**16, tarinfo=_Member))
+        while True:
+            with _headers_refused():
+                member = archive.next()
+            if member is None:
+                return
             yield member, archive
             cast(Any, archive).members.clear()  # or tarfile keeps every header
+
+
+@contextmanager
+def _headers_refused() -> Iterator[None]:
+    """Whatever numbers that are none, and headers of headers, raise in the parsers of archives is damage."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except (ValueError, IndexError, OverflowError, RecursionError) as error:
+        raise tarfile.ReadError(f"damaged headers: {error}") from None
 
 
 def list_tar(path: Path) -> Listing:

@@ -105,8 +105,14 @@ class Data(SourceSpec):
 
     def _load_path(self, path: Path) -> Resident:
         name = path.name.lower()
-        if not path.exists():
+        try:
+            is_there = path.exists()
+        except OSError as error:  # a name too long, a folder above that is closed
+            raise RequestError(f"{printable(self.source)}: cannot be read ({error.strerror})") from None
+        if not is_there:
             raise RequestError(f"{printable(self.source)}: no such file or folder, and no known set; {self._hint()}")
+        if not path.is_dir() and not path.is_file():  # opening a pipe would wait for ever
+            raise RequestError(f"{printable(self.source)}: not a regular file; expected a folder or a file")
         if path.is_dir():
             if _has_idx(path):
                 return load_idx(path, self.split)

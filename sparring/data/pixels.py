@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sparring.data.limits import MAX_PIXELS
+from sparring.data.limits import MAX_PIXELS, MAX_SCANS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
@@ -30,6 +30,7 @@ class Picture(NamedTuple):
     cropped: bool = False
 
 
+_START_OF_SCAN = b"\xff\xda"  # ITU T.81, table B.1; within the data of a scan 0xff is never followed by 0xda
 _TARGETS = {"1": "L", "L": "L", "LA": "RGBA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "RGBX": "RGB"}
 _TARGETS |= {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB"}
 _WORDS = {"1": "1-bit", "L": "grey", "LA": "grey with alpha", "P": "palette", "PA": "palette with alpha"}
@@ -50,6 +51,8 @@ def open_image(data: bytes) -> Image.Image:
         raise Refused(f"more than the limit of {MAX_PIXELS} pixels") from None
     if image.width * image.height > MAX_PIXELS:
         raise Refused(f"{image.height}x{image.width} is more than the limit of {MAX_PIXELS} pixels")
+    if image.format == "JPEG" and data.count(_START_OF_SCAN) > MAX_SCANS:
+        raise Refused(f"more than the limit of {MAX_SCANS} scans")
     return image
 
 

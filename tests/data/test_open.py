@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -191,3 +192,12 @@ def test_a_test_split_is_held_out_where_there_is_one(tmp_path: Path) -> None:
     assert len(held) == 2
     np.save(tmp_path / "x.npy", np.zeros((5, 8, 8), np.uint8))
     assert Data(source=str(tmp_path / "x.npy")).load_held_out() is None
+
+
+def test_what_is_no_file_or_cannot_be_looked_at_is_refused_at_once(tmp_path: Path) -> None:
+    for name in ("a.zip", "a.tar", "a.npy", "a.npz", "train-images-idx3-ubyte", "a.png"):
+        os.mkfifo(tmp_path / name)  # opening one would wait for ever
+        with pytest.raises(RequestError, match="not a regular file"):
+            Data(source=str(tmp_path / name)).load()
+    with pytest.raises(RequestError, match="cannot be read"):
+        Data(source="a" * 5000).load()
