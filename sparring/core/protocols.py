@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -34,7 +35,8 @@ class DataSpec(Spec):
     """Shape of one sample's condition where it is no class: (D,) for attributes (each 0 or 1) and other vectors,
     (C, H, W) for images in [-1, 1]; () where there is none. Data have classes or these, never both."""
     sha256: str = ""
-    """Hash of all samples and labels in order: the same data gives the same hash, wherever it was read from."""
+    """Hash of all samples and labels in order: the same data gives the same hash, wherever it was read from. Data that
+    are not held in memory are known by the hashes of their files, so packed in another way they have another hash."""
 
     @property
     def is_image(self) -> bool:
@@ -57,12 +59,35 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, index: Tensor) -> Batch:
-        """The samples at int64 positions [B] in [0, len), on the source's device, normalised to [-1, 1]."""
+        """The samples at int64 positions [B] in [0, len), on the source's device, normalised to [-1, 1].
+
+        Raises `SourceError` when what could be read at first no longer can.
+        """
+        ...
+
+    def ahead(self, index: Tensor) -> None:
+        """Says which samples, int64 [B], will be taken next. What `take` gives never depends on it, only how soon."""
         ...
 
     def to(self, device: torch.device) -> Source:
         """The same source, held on a device."""
         ...
+
+
+class Blocks(NamedTuple):
+    """Which samples lie together: consecutive runs, such as parts of a shard, that are cheap to read at one time."""
+
+    lengths: Sequence[int]
+    """Samples in each run, at least 1; together all samples of the source, in its order."""
+    window: int
+    """How many runs, drawn from all, are mixed: what is read from one after the other lies in this many places."""
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """A source whose samples are not equally near to each other, so that its order keeps to a few runs at a time."""
+
+    blocks: Blocks
 
 
 class SourceSpec(Spec):

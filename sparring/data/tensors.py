@@ -17,7 +17,7 @@ from torch import Tensor
 from sparring.core.errors import RequestError
 from sparring.core.protocols import Batch, DataSpec
 
-_OFFSET = 32768  # 16-bit pixels are stored as int16: torch gathers int16 on every device, uint16 on few
+OFFSET = 32768  # 16-bit pixels are stored as int16: torch gathers int16 on every device, uint16 on few
 _TOLERANCE = 1e-6  # how far rounding in float32 may carry a value of [-1, 1] beyond its end
 
 
@@ -46,8 +46,11 @@ class Resident:
         that are images are y float32 [B, C, H, W] in [-1, 1] in the same way.
         """
         index = index.to(self.images.device)
-        x = _seen(self.images.index_select(0, index))
-        return Batch(x, None if self.labels is None else _seen(self.labels.index_select(0, index)))
+        x = seen(self.images.index_select(0, index))
+        return Batch(x, None if self.labels is None else seen(self.labels.index_select(0, index)))
+
+    def ahead(self, index: Tensor) -> None:
+        """Nothing: everything is at hand."""
 
     def to(self, device: torch.device) -> Resident:
         """The same source, held on a device."""
@@ -57,7 +60,7 @@ class Resident:
     def numpy(self) -> NDArray[Any]:
         """All samples as they were given: uint8, uint16 or float32, [N, H, W, C] or [N, D]."""
         array: NDArray[Any] = self.images.cpu().numpy()
-        return array.view(np.uint16) ^ np.uint16(_OFFSET) if array.dtype == np.int16 else array
+        return array.view(np.uint16) ^ np.uint16(OFFSET) if array.dtype == np.int16 else array
 
     def subset(self, index: Tensor, note: str) -> Resident:
         """The samples at int64 positions [n], in that order; the report counts them anew and its notes say `note`."""
@@ -128,7 +131,7 @@ def from_arrays(
         if class_names:
             raise RequestError(f"{name}: class_names name classes, and y {list(asked.shape)} holds conditions")
         labels = _conditions(asked, len(images), name, channels_first=isinstance(y, Tensor))
-        y_shape = tuple(_seen(labels[:1]).shape[1:])
+        y_shape = tuple(seen(labels[:1]).shape[1:])
         notes.append(f"every sample has a condition of shape {list(y_shape)}")
     elif asked is not None:
         labels = _labels(asked, len(images), len(class_names), name)
@@ -228,7 +231,7 @@ def _stored(x: Tensor, name: str, notes: list[str]) -> tuple[Tensor, int]:
     if x.dtype == torch.uint8:
         return x, 256
     if x.dtype == torch.uint16:
-        return x.contiguous().view(torch.int16) ^ -_OFFSET, 65536
+        return x.contiguous().view(torch.int16) ^ -OFFSET, 65536
     if not x.dtype.is_floating_point:
         raise RequestError(
             f"{name}: samples of type {str(x.dtype).removeprefix('torch.')} cannot be used; expected uint8 in 0..255, "
@@ -256,7 +259,7 @@ def _stored(x: Tensor, name: str, notes: list[str]) -> tuple[Tensor, int]:
     return (stored.clamp(-1, 1) if low < -1 or high > 1 else stored), 0
 
 
-def _seen(x: Tensor) -> Tensor:
+def seen(x: Tensor) -> Tensor:
     """Gathered values as networks see them: pixels [B, H, W, C] as float32 [B, C, H, W] in [-1, 1], labels as they
     are."""
     if x.ndim == 4:
@@ -264,7 +267,7 @@ def _seen(x: Tensor) -> Tensor:
     if x.dtype == torch.uint8:
         return x.to(torch.float32).div_(127.5).sub_(1.0)
     if x.dtype == torch.int16:
-        return x.to(torch.float32).add_(_OFFSET).div_(32767.5).sub_(1.0)
+        return x.to(torch.float32).add_(OFFSET).div_(32767.5).sub_(1.0)
     return x
 
 

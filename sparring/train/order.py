@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparring.core.protocols import Blocks, InBlocks, Source
 from sparring.core.seeds import derive
 
 
@@ -29,7 +30,68 @@ class Order:
 
     def _of(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            random = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
-            self._permutation = torch.randperm(self.num_samples, generator=random)
+            self._permutation = _shuffled(self.num_samples, derive(self.seed, "order", epoch))
             self._epoch = epoch
         return self._permutation
+
+
+class BlockOrder:
+    """The same for data that lie in blocks: each epoch is a permutation that stays within a few blocks at a time.
+
+    In an epoch the blocks are shuffled and cut into windows of `blocks.window`; within a window all samples are
+    shuffled. Any position is reached without those before it, in memory for the lengths of the blocks and one window.
+    """
+
+    def __init__(self, blocks: Blocks, seed: int) -> None:
+        self.lengths = torch.as_tensor(blocks.lengths, dtype=torch.int64)
+        self.first = self.lengths.cumsum(0) - self.lengths
+        self.window = blocks.window
+        self.num_samples = int(self.lengths.sum())
+        self.seed = seed
+        self._epoch = -1
+        self._blocks = self._ends = torch.empty(0, dtype=torch.int64)
+        self._drawn: tuple[int, int] = (-1, -1)
+        self._numbers = torch.empty(0, dtype=torch.int64)
+
+    def indices(self, position: int, count: int) -> Tensor:
+        """The sample numbers int64 [count] at positions position .. position + count - 1 of the sequence."""
+        parts = []
+        while count > 0:
+            epoch, start = divmod(position, self.num_samples)
+            self._enter(epoch)
+            window = int(torch.searchsorted(self._ends, start, right=True))
+            start -= int(self._ends[window - 1]) if window else 0
+            part = self._within(window)[start : start + count]
+            parts.append(part)
+            position, count = position + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _enter(self, epoch: int) -> None:
+        """Draws the order of the blocks of an epoch, and where each of its windows ends."""
+        if epoch == self._epoch:
+            return
+        self._blocks = _shuffled(len(self.lengths), derive(self.seed, "blocks", epoch))
+        ends = self.lengths[self._blocks].cumsum(0)
+        at = torch.arange(self.window, len(ends) + self.window, self.window).clamp_(max=len(ends)) - 1
+        self._ends = ends[at]
+        self._epoch = epoch
+
+    def _within(self, window: int) -> Tensor:
+        """The samples of one window of the epoch that was entered, shuffled."""
+        if self._drawn != (self._epoch, window):
+            blocks = self._blocks[window * self.window : (window + 1) * self.window]
+            lengths = self.lengths[blocks]
+            shift = self.first[blocks] - (lengths.cumsum(0) - lengths)
+            numbers = shift.repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
+            self._numbers = numbers[_shuffled(len(numbers), derive(self.seed, "window", self._epoch, window))]
+            self._drawn = (self._epoch, window)
+        return self._numbers
+
+
+def order_of(source: Source, seed: int) -> Order | BlockOrder:
+    """The order in which a source is visited: all of it shuffled, or block by block where it lies in blocks."""
+    return BlockOrder(source.blocks, seed) if isinstance(source, InBlocks) else Order(len(source), seed)
+
+
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import resource
+import time
+
+import numpy as np
+import pytest
 import torch
 
-from sparring.train.order import Order
+from sparring.core.protocols import Blocks
+from sparring.data.tensors import from_arrays
+from sparring.train.order import BlockOrder, Order, order_of
+
+BLOCKS = Blocks(lengths=[5, 1, 7, 3, 4, 4, 6], window=3)
 
 
 def test_each_epoch_is_a_permutation_and_epochs_differ() -> None:
@@ -20,3 +29,54 @@ def test_a_position_is_all_that_matters() -> None:
 
 def test_seeds_give_different_orders() -> None:
     assert Order(100, seed=0).indices(0, 100).tolist() != Order(100, seed=1).indices(0, 100).tolist()
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 6, 7, 20])
+def test_each_epoch_of_blocks_is_a_permutation(window: int) -> None:
+    order = BlockOrder(BLOCKS._replace(window=window), seed=1)
+    epochs = [order.indices(30 * epoch, 30).tolist() for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(30)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert BlockOrder(BLOCKS._replace(window=window), seed=2).indices(0, 30).tolist() != epochs[0]
+
+
+def test_a_position_is_all_that_matters_in_blocks() -> None:
+    whole = BlockOrder(BLOCKS, seed=3).indices(0, 200)
+    one = BlockOrder(BLOCKS, seed=3)
+    for start, count in [(0, 7), (190, 10), (5, 90), (29, 2), (30, 1), (3, 150), (12, 1)]:
+        expected = whole[start : start + count]
+        torch.testing.assert_close(one.indices(start, count), expected)
+        torch.testing.assert_close(BlockOrder(BLOCKS, seed=3).indices(start, count), expected)
+
+
+def test_only_a_window_of_blocks_is_visited_at_a_time_and_all_of_it_is_mixed() -> None:
+    lengths, window = [10] * 40, 8
+    order = BlockOrder(Blocks(lengths, window), seed=0).indices(0, 400).reshape(-1, 80) // 10
+    assert all(len(part.unique()) == window for part in order)
+    assert len(order.flatten().unique()) == 40
+    # A block's samples lie all over its window: the mean place of each of them is near its middle.
+    places = torch.stack([(part == block).nonzero().float().mean() for part in order for block in part.unique()])
+    # The mean of 10 of 80 places drawn without replacement has a standard deviation of 6.9.
+    assert (places - 39.5).abs().max() < 5 * 6.9
+    assert (places - 39.5).abs().mean() > 2
+
+
+def test_a_billion_samples_are_reached_at_once_in_bounded_memory() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    order = BlockOrder(Blocks(np.full(65536, 15259), 4), seed=0)  # type: ignore[arg-type]
+    found = order.indices(10**9 - 32, 64)  # the end of an epoch is close
+    assert time.perf_counter() - started < 1
+    assert found.max() < order.num_samples == 65536 * 15259
+    assert len(found.unique()) == 64
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_what_lies_in_blocks_says_so() -> None:
+    held = from_arrays(np.zeros((9, 2), np.uint8))
+    assert isinstance(order_of(held, 5), Order)
+    torch.testing.assert_close(order_of(held, 5).indices(3, 20), Order(9, 5).indices(3, 20))
+    held.blocks = Blocks([4, 5], 2)  # type: ignore[attr-defined]
+    order = order_of(held, 5)
+    assert isinstance(order, BlockOrder)
+    torch.testing.assert_close(order.indices(3, 20), BlockOrder(Blocks([4, 5], 2), 5).indices(3, 20))
