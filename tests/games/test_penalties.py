@@ -198,6 +198,37 @@ def test_one_finite_term_for_each_sample(penalty: Penalty, count: int, dtype: to
 
 
 @pytest.mark.parametrize("penalty", GRADIENT, ids=repr)
+def test_second_derivatives_where_the_discriminator_is_flat(penalty: Penalty) -> None:
+    """What steps ahead take: of |∇D| - 1 and of |∇D|ⁿ with n > 2, 0 at one sample and not at the others."""
+    net, samples = Quadratic(), torch.randn(2, 3, 4, dtype=torch.float64)
+    samples[:, 0] = 0
+    if isinstance(penalty, DRAGAN):
+        samples *= 0  # no spread
+    term = penalty(Critic(net), *(seen(net, x) for x in samples)).sum()
+    (slope,) = torch.autograd.grad(term, net.scale, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope, net.scale)
+    assert slope.isfinite()
+    assert curvature.isfinite()
+    assert float(curvature) > 0 or isinstance(penalty, DRAGAN)
+
+
+@pytest.mark.parametrize("penalty", GRADIENT, ids=repr)
+def test_fakes_in_bfloat16(penalty: Penalty) -> None:
+    """What a generator makes under autocast: a term of the data's precision, as of the same numbers in float32."""
+    net = Smooth(torch.float32, 4.0)
+    real, fake = torch.randn(2, 3, 2, 4, 5)
+    rounded = fake.bfloat16()
+    terms = []
+    for x in (rounded, rounded.float()):
+        torch.manual_seed(1)
+        other = x.requires_grad_()
+        terms.append(penalty(Critic(net), seen(net, real), Seen(other, None, net(other.float()))))
+    torch.testing.assert_close(terms[0].float(), terms[1], rtol=0.02, atol=1e-3)
+    if isinstance(penalty, WGANGP | ZeroGP | WGANDiv):
+        assert torch.equal(*terms)
+
+
+@pytest.mark.parametrize("penalty", GRADIENT, ids=repr)
 def test_each_sample_has_its_own_gradient_in_a_pack(penalty: Penalty) -> None:
     """A pack's logit is s (|2x|² + |2x'|²) / 2, so that each of the two has the gradient that it has alone."""
     net, samples = Quadratic(), torch.randn(2, 6, 4, dtype=torch.float64)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparring.core.errors import RequestError
 from sparring.core.game import Critic, Penalty, Seen
-from sparring.games.penalties.gradient import gradients
+from sparring.games.penalties.gradient import gradients, lengths
 
 
 class DRAGAN(Penalty):
@@ -34,5 +34,5 @@ class DRAGAN(Penalty):
         data = real.x.detach()
         noise = torch.randn(data.shape, dtype=data.dtype, device=data.device)
         x = (data + self.spread * data.std(correction=0) * noise).requires_grad_()
-        excess: Tensor = torch.linalg.vector_norm(gradients(critic(x, real.y), x), dim=1) - 1
+        excess = lengths(gradients(critic(x, real.y), x)) - 1
         return self.weight * excess.square()

@@ -18,10 +18,20 @@ def gradients(logits: Tensor, x: Tensor) -> Tensor:
     return slope.flatten(1)
 
 
+def lengths(slopes: Tensor) -> Tensor:
+    """|∇D| [B] of rows [B, N]. A slope of exactly 0 gives no gradient, of any order: a norm has none of the first there
+    and NaN for the second, which unrolled steps take."""
+    flat = (slopes == 0).all(1)
+    norms: Tensor = torch.linalg.vector_norm(slopes.masked_fill(flat[:, None], 1), dim=1)
+    return norms.masked_fill(flat, 0)
+
+
 def between(real: Tensor, fake: Tensor) -> Tensor:
-    """One point on the line between each real and its fake sample, evenly distributed; detached, shaped like real."""
+    """One point on the line between each real and its fake sample, evenly distributed; detached, in the shape and
+    precision of real."""
     share = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
-    return torch.lerp(fake.detach(), real.detach(), share)
+    # A generator that computes in bfloat16 makes its samples in it, too.
+    return torch.lerp(fake.detach().to(real.dtype), real.detach(), share)
 
 
 def gradients_between(critic: Critic, real: Seen, fake: Seen) -> Tensor:

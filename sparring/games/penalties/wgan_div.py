@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
 from sparring.core.game import Critic, Penalty, Seen
-from sparring.games.penalties.gradient import gradients_between
+from sparring.games.penalties.gradient import gradients_between, lengths
 
 
 class WGANDiv(Penalty):
@@ -31,5 +30,4 @@ class WGANDiv(Penalty):
             raise RequestError(f"WGANDiv: expected power > 1, found {self.power}")
 
     def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
-        lengths: Tensor = torch.linalg.vector_norm(gradients_between(critic, real, fake), dim=1)
-        return self.weight * lengths**self.power
+        return self.weight * lengths(gradients_between(critic, real, fake)) ** self.power

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from sparring.core.game import Critic, Penalty, Seen
-from sparring.games.penalties.gradient import gradients_between
+from sparring.games.penalties.gradient import gradients_between, lengths
 
 
 class WGANGP(Penalty):
@@ -26,6 +25,5 @@ class WGANGP(Penalty):
     per_sample: ClassVar[bool] = True
 
     def __call__(self, critic: Critic, real: Seen, fake: Seen) -> Tensor:
-        # vector_norm has a gradient of 0 at 0, where a root of squares would have none.
-        excess: Tensor = torch.linalg.vector_norm(gradients_between(critic, real, fake), dim=1) - 1
+        excess = lengths(gradients_between(critic, real, fake)) - 1
         return self.weight * (excess.clamp(min=0) if self.one_sided else excess).square()
