@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Critic, Memory, Seen, Show
+from sparring.core.game import START, Clock, Critic, Memory, Seen, Show
 from sparring.core.protocols import DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.penalties import BalancedConsistency, Consistency, LeCam
@@ -32,6 +32,13 @@ class Doubled(Show):
 class Adaptive(Moved):
     def memory(self, data: DataSpec) -> Memory:
         return {"by": torch.zeros(())}
+
+
+class Fading(Moved):
+    """Less of it the longer the run."""
+
+    def at(self, clock: Clock, memory: Memory) -> Fading:
+        return self.replace(by=self.by * (1 - clock.progress))
 
 
 class Shorter(Moved):
@@ -94,6 +101,17 @@ def test_balanced_consistency_adds_the_fakes() -> None:
     swapped = BalancedConsistency(show=show)(critic, fake, real)
     torch.testing.assert_close(plain, swapped)
     torch.testing.assert_close(plain.detach(), (10 * (real.logits**2 + fake.logits**2)).detach())
+
+
+@pytest.mark.parametrize("kind", [Consistency, BalancedConsistency])
+def test_an_augmentation_that_changes_with_time_is_taken_as_it_is_now(kind: type[Consistency]) -> None:
+    critic = Critic(Linear())
+    real = seen(critic, torch.randn(4, 3, dtype=torch.float64))
+    part = kind(weight=8.0, final=4.0, show=(Fading(by=2.0), Moved(by=0.5)))
+    for progress, weight, by in ((0.0, 8.0, 2.5), (0.5, 6.0, 1.5), (1.0, 4.0, 0.5)):
+        term = part.at(START._replace(progress=progress), {})(critic, real, real)
+        sides = 2 if kind is BalancedConsistency else 1
+        torch.testing.assert_close(term, torch.full((4,), sides * weight * (3 * by) ** 2, dtype=torch.float64))
 
 
 def test_augmentations_that_do_not_fit_are_refused() -> None:

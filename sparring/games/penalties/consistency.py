@@ -4,10 +4,13 @@ algorithm 1)."""
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Penalty, Seen, Show
+from sparring.core.game import Clock, Critic, Memory, Penalty, Seen, Show
 from sparring.core.protocols import DataSpec
 
 
@@ -27,12 +30,17 @@ class Consistency(Penalty):
         if not self.show:
             raise RequestError(f"{type(self).__name__}: expected at least one augmentation in show, found none")
 
+    def at(self, clock: Clock, memory: Memory) -> Self:
+        now = copy.copy(super().at(clock, memory))
+        object.__setattr__(now, "show", tuple(show.at(clock, {}) for show in self.show))
+        return now
+
     def check(self, data: DataSpec, net: nn.Module) -> None:
         super().check(data, net)
         for show in self.show:
             name = f"{type(self).__name__}: {type(show).__name__}"
             if show.memory(data):
-                raise RequestError(f"{name} adapts itself to the game; take augmentations of a fixed strength")
+                raise RequestError(f"{name} adapts itself to the game; take augmentations that do not")
             if show.data(data) != data:
                 raise RequestError(f"{name} changes what a sample is, its shape or its labels; take one that does not")
             show.check(data, net)
