@@ -198,6 +198,13 @@ def test_dual_contrastive_sums_as_written() -> None:
     torch.testing.assert_close(one, 2 * Relativistic().discriminator(real[:1], fake[:1]))
 
 
+def test_dual_contrastive_keeps_small_losses_at_any_level() -> None:
+    """Each sample 30 above all of the other kind, the level being arbitrary: 2 log(1 + 2 exp(-30)), in float32."""
+    real = torch.tensor([64.0, 64.0], requires_grad=True)
+    loss = DualContrastive().discriminator(real, real.detach() - 30)
+    torch.testing.assert_close(loss, torch.full((2,), 4 * math.exp(-30)), rtol=1e-3, atol=0)
+
+
 F = {
     KL: lambda u: u * u.log(),
     ReverseKL: lambda u: -u.log(),
@@ -223,7 +230,26 @@ def test_conjugates_by_their_definition(cls: type) -> None:
 def test_what_the_generator_of_a_divergence_wants(cls: type) -> None:
     fake = torch.randn(9, dtype=torch.float64)
     torch.testing.assert_close(cls().generator(fake, fake), -cls().activation(fake))
-    torch.testing.assert_close(cls(saturating=True).generator(fake, fake), -cls().conjugate(fake))
+    torch.testing.assert_close(cls(saturating=True).generator(fake, fake), -cls().conjugate(fake.clamp(min=-2)))
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+@pytest.mark.parametrize("cls", DIVERGENCES)
+def test_the_generator_of_a_divergence_is_never_led_away_from_the_data(cls: type, saturating: bool) -> None:
+    """Its loss does not rise with a fake's logit, wherever that is."""
+    fake = torch.linspace(-30, 30, 121, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(cls(saturating=saturating).generator(fake, fake).sum(), fake)
+    assert (slope <= 0).all()
+    assert (slope < 0).any()
+
+
+def test_the_least_conjugate_of_pearson_is_that_of_a_ratio_of_0() -> None:
+    """sup_u (u t - f(u)) over ratios u >= 0, on a fine grid: -1 below t = -2, where the parabola rises again."""
+    fake = torch.tensor([-7.0, -2.5, -2.0, -1.5, 3.0], dtype=torch.float64)
+    u = torch.linspace(0, 5, 50_001, dtype=torch.float64)
+    largest = torch.stack([(u * t - F[Pearson](u)).amax() for t in fake])
+    torch.testing.assert_close(Pearson(saturating=True).generator(fake, fake), -largest, atol=1e-6, rtol=0)
+    assert (Pearson().conjugate(fake) >= largest - 1e-6).all()
 
 
 def test_the_exponential_goes_on_as_its_tangent() -> None:

@@ -32,7 +32,6 @@ from sparring.games.objectives import (
     SoftmaxGAN,
     SquaredHellinger,
     TotalVariation,
-    Unpaired,
     Wasserstein,
 )
 
@@ -250,11 +249,3 @@ def test_the_best_discriminator_leads_the_generator_to_the_data(case: Case) -> N
         real, fake = (case.best(mu**2 / 2 - mu * x) for x in (z, fake_z + m))
         (slope,) = torch.autograd.grad(case.objective.generator(real, fake).mean(), m)
         assert float(slope.sign()) == math.copysign(1, mu) * (mu != 0)
-
-
-def test_unpaired_is_the_sum_of_its_two_sides() -> None:
-    real, fake = torch.randn(2, 6, dtype=torch.float64)
-    for case in CASES:
-        if isinstance(case.objective, Unpaired):
-            sides = case.objective.real(real) + case.objective.fake(fake)
-            torch.testing.assert_close(case.objective.discriminator(real, fake), sides)

@@ -23,7 +23,8 @@ class FDivergence(Unpaired):
     """D minimises f*(T) of fakes minus T of real samples: minus that loss is a lower bound of D_f(p, q).
 
     G maximises T of its fakes (section 3.2, the counterpart of `NonSaturating`), or, `saturating`, minimises the bound
-    itself, that is -f*(T): the divergence as it is, but without a slope where D is sure of the fakes.
+    itself, that is -f*(T): the divergence as it is, but, of all except `ReverseKL`, without a slope where D is sure of
+    the fakes.
     """
 
     saturating: bool = False
@@ -79,6 +80,10 @@ class Pearson(FDivergence):
 
     T* = 2 (p/q - 1), so undecided is a logit of 0. A quadratic loss of D, as in `LeastSquares`, with the true
     divergence as its bound. The ratio itself is fitted, so few samples where p is many times q decide.
+
+    This f* is the paper's. As no ratio is below 0, the least that f* can be is -1, from T = -2 downwards. D keeps the
+    whole parabola, which draws it back to T >= -2; the `saturating` G would there be led away from the data, so it has
+    the constant.
     """
 
     def activation(self, logits: Tensor) -> Tensor:
@@ -86,6 +91,9 @@ class Pearson(FDivergence):
 
     def conjugate(self, logits: Tensor) -> Tensor:
         return logits.square() / 4 + logits
+
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return super().generator(real_logits, fake_logits.clamp(min=-2) if self.saturating else fake_logits)
 
 
 class SquaredHellinger(FDivergence):

@@ -12,9 +12,9 @@ class LeastSquares(Unpaired):
     """D minimises E (D(x) - b)²/2 + E (D(G(z)) - a)²/2, and G minimises E (D(G(z)) - c)²/2, with D the logit itself.
 
     D* = (b p + a q)/(p + q). The defaults are the paper's equation 9; with a = -1, b = 1, c = 0 (equation 8) G
-    minimises the Pearson χ² divergence of p + q from 2 q. Fakes that are far on D's right side are pulled back too, so
-    the gradient does not vanish. Take it for a plain, steady loss without a penalty. D's outputs are no odds, and an
-    outlying logit weighs as its square.
+    minimises ½ ∫ (p - q)²/(p + q), half of Pearson's χ² of 2 q from p + q, but for a term in which it has no say.
+    Fakes that are far on D's right side are pulled back too, so the gradient does not vanish. Take it for a plain,
+    steady loss without a penalty. D's outputs are no odds, and an outlying logit weighs as its square.
     """
 
     a: float = 0.0
