@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from sparring.core.game import Objective
 
@@ -34,4 +34,4 @@ class DualContrastive(Objective):
 
 def _pick(one: Tensor, others: Tensor) -> Tensor:
     """-log softmax [B] of each of `one` among itself and all `others`."""
-    return torch.logaddexp(one, others.logsumexp(0)) - one
+    return softplus(others.logsumexp(0) - one)
