@@ -60,7 +60,12 @@ def check_module(module: ModuleType) -> list[str]:
             continue
         if inspect.isclass(value):
             if issubclass(value, (Game, *CHECKS)):
-                part = cast(Part | Game, value())
+                try:
+                    part = cast(Part | Game, value())
+                except TypeError as error:
+                    raise AssertionError(
+                        f"{name}: expected defaults to make it, so that it can be checked: {error}"
+                    ) from None
                 check_part(part)
                 found.append(name)
         elif inspect.isfunction(value) and inspect.signature(value).return_annotation in ("Recipe", Recipe):

@@ -34,7 +34,8 @@ def check_objective(objective: Objective) -> None:
             expect(found.shape == (count,), f"{name}.{player}: loss of shape {list(found.shape)} for {count} logits")
             expect(found.dtype == real.dtype, f"{name}.{player}: {found.dtype} of {real.dtype} logits")
             expect(torch.equal(found, loss(real, fake)), f"{name}.{player}: the same random numbers give two results")
-            expect(torch.equal(real, _logits(count)), f"{name}.{player}: the logits that it was given are changed")
+            kept = torch.equal(real, _logits(count)) and torch.equal(fake, _logits(count, seed=1))
+            expect(kept, f"{name}.{player}: the logits that it was given are changed")
         real, fake = (_logits(5, seed=s).requires_grad_() for s in (2, 3))
         if player == "generator" and not objective.paired:
             missing = torch.full_like(real, torch.nan)
@@ -118,6 +119,8 @@ def check_show(show: Show) -> None:
 
         found = shown(x)
         expect(found.shape[1:] == show.data(data).shape, f"{name}: shows {list(found.shape)}, said {show.data(data)}")
+        count = len(x) // show.together
+        expect(len(found) == count, f"{name}: shows {len(x)} samples as {len(found)}, but says `together` for {count}")
         expect(found.dtype == x.dtype, f"{name}: {found.dtype} of {x.dtype} samples")
         expect(bool(found.isfinite().all()), f"{name}: what it shows is not finite")
         expect(torch.equal(found, shown(x)), f"{name}: the same random numbers give two results")

@@ -19,6 +19,7 @@ from sparring.core.protocols import DataSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import NonSaturating
 from sparring.games.penalties import R1
+from sparring.games.show import Packing
 from sparring.testing import (
     check_constraint,
     check_game,
@@ -68,6 +69,13 @@ class InPlace(NonSaturating):
         return softplus(-real_logits.add_(1)) + softplus(fake_logits)
 
 
+class Clamps(NonSaturating):
+    """Gives the same the second time."""
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return softplus(-real_logits) + softplus(fake_logits.clamp_(-0.5, 0.5))
+
+
 class Replaces(NonSaturating):
     k: float = 0.0
 
@@ -91,6 +99,7 @@ class Replaces(NonSaturating):
             InPlace(),
             "InPlace.discriminator: (the same random numbers give two|the logits that it was given are changed)",
         ),
+        (Clamps(), "Clamps.discriminator: the logits that it was given are changed"),
         (Replaces(), "puts new tensors in the place of the old"),
     ],
 )
@@ -159,7 +168,20 @@ class Shrinks(Show):
         return x[:, :1], y
 
 
-@pytest.mark.parametrize(("wrong", "message"), [(Rounds(), "finite differences"), (Shrinks(), "shows ")])
+class PacksInSecret(Packing):
+    @property
+    def together(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Rounds(), "finite differences"),
+        (Shrinks(), "shows "),
+        (PacksInSecret(), "shows 12 samples as 6, but says `together` for 12"),
+    ],
+)
 def test_shows_that_break_one_rule(wrong: Show, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_show(wrong)
@@ -208,7 +230,7 @@ def test_games_that_break_one_rule(wrong: Adversarial, message: str) -> None:
 def test_a_file_is_checked_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, bad, empty = (tmp_path / name for name in ("good_gan.py", "bad_gan.py", "empty_gan.py"))
+    good, bad, empty, bare = (tmp_path / f"{name}_gan.py" for name in ("good", "bad", "empty", "bare"))
     good.write_text(
         "from sparring.games.adversarial import Adversarial\n"
         "from sparring.games.objectives import NonSaturating\n"
@@ -223,13 +245,14 @@ def test_a_file_is_checked_whole(
     )
     bad.write_text(good.read_text().replace("self.scale *", "self.scale * real_logits *"))
     empty.write_text("x = 1\n")
+    bare.write_text(good.read_text().replace("float = 2.0", "float"))
     assert check_module(load_file(f"{good}:", option="file", kind="recipe")) == ["Mine", "mine"]
-    for file, code in ((good, 0), (bad, 1), (empty, 1), (tmp_path / "gone.py", 2)):
+    for file, code in ((good, 0), (bad, 1), (empty, 1), (bare, 1), (tmp_path / "gone.py", 2)):
         monkeypatch.setattr(sys, "argv", ["sparring.testing", str(file)])
         assert main() == code
     said = capsys.readouterr()
     assert "Mine, mine: all that is asked of them holds" in said.out
-    assert [line.split(": ")[1] for line in said.err.splitlines()[:2]] == [
-        "Mine.generator",
-        "sparring_recipe_empty_gan",
-    ]
+    lines = said.err.splitlines()
+    assert [line.split(": ")[1] for line in lines[:2]] == ["Mine.generator", "sparring_recipe_empty_gan"]
+    assert "Mine: expected defaults to make it" in lines[2]
+    assert "'scale'" in lines[2]
