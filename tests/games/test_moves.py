@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -49,7 +48,7 @@ def dirac(game: Adversarial, steps: int, lr: float = 0.1) -> list[tuple[float, f
         clock = START._replace(step=step)
         due = [phase for phase in game.phases() if phase.when(step, memory)]
         exchange = Exchange(nets, real, lambda _: one, clock=clock, memory=memory)
-        play(game.order, due, exchange, players, clock, nullcontext())
+        play(game.order, due, exchange, players, clock)
         game.after(exchange)
         path.append((nets["generator"].w.item(), nets["discriminator"].w.item()))  # type: ignore[operator,union-attr]
     return path
@@ -119,6 +118,19 @@ def test_a_player_that_is_too_strong_waits_and_comes_back() -> None:
     assert 1 <= waits <= 4
     weak = [turn(-1.0, 1.0) for _ in range(12)]
     assert weak[-1] == (True, False)
+
+
+def test_strength_is_an_average_over_about_so_many_turns() -> None:
+    """Of a discriminator that is always right, and then waits: each turn and each wait leaves 1 - 1/window of it."""
+    moves = Balanced(low=0.6, high=0.8, window=10)
+    memory = moves.memory(DATA)
+    sure = [Seen(torch.zeros(8, 1), None, torch.full((8,), logit)) for logit in (1.0, -1.0)]
+    for turn in range(1, 6):
+        moves.after(memory, *sure)
+        assert float(memory["strength"]) == pytest.approx(1 - 0.3 * 0.9**turn)
+    for wait in range(1, 6):
+        moves.waited(memory)
+        assert float(memory["strength"]) == pytest.approx(0.5 + (0.5 - 0.3 * 0.9**5) * 0.9**wait)
 
 
 def test_share_in_order_is_the_area_under_the_curve() -> None:
