@@ -20,8 +20,8 @@ WEIGHTS = "weights."
 
 class Replay(History):
     """The last half of the discriminator's fakes, rounded down, is replaced by fakes of a buffer of `size`, drawn with
-    replacement, with their labels. After every step half a batch enters: into empty places while there are any, then
-    in place of others drawn at random, so that a fake stays for size / (B/2) steps on average.
+    replacement, with their labels. After each of its turns half a batch enters: into empty places while there are any,
+    then in place of others drawn at random, so that a fake stays for size / (B/2) turns on average.
 
     Take it where the players chase each other in circles. Its weakness: half of what the discriminator learns is out
     of date. The buffer is float32 and is stored with the run: `size` samples.

@@ -1,6 +1,7 @@
 """Batch normalisation (Ioffe, Szegedy 2015): gamma (x - mean) / sqrt(var + epsilon) + beta, per feature or channel.
 
-In training mean and (biased) variance are those of the batch; in evaluation their running averages.
+In training mean and (biased) variance are those of the batch; in evaluation running averages of its mean and of its
+unbiased variance.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ row or column too many, the last is cut off, so that no size needs to be resized
 
 Away from the paper, because it measured better: no normalisation in the discriminator (batch statistics of real and
 fake differ, and penalties on per-sample gradients need per-sample logits); minibatch standard deviation before its
-head (Karras et al. 2018), over the whole batch; torch's own initialisation, uniform within ±1/sqrt(fan-in), in both.
+head (Karras et al. 2018), over groups of at least 64, or the whole of a smaller batch; torch's own initialisation,
+uniform within ±1/sqrt(fan-in), in both.
 """
 
 from __future__ import annotations
