@@ -85,6 +85,19 @@ def test_weights_are_taken_as_they_act() -> None:
     torch.testing.assert_close(orthogonal(net, weight=1.0), plain / sigma**4)
 
 
+def test_weights_are_compared_in_their_own_precision() -> None:
+    """Of rows so near to orthogonal that bfloat16 would see its own rounding in their place."""
+    torch.manual_seed(0)
+    net = nn.Linear(64, 16)
+    nn.init.orthogonal_(net.weight)
+    with torch.no_grad():
+        net.weight += 1e-4 * torch.randn_like(net.weight)
+    plain = orthogonal(net, weight=1.0, diagonal=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        term = orthogonal(net, weight=1.0, diagonal=True)
+    torch.testing.assert_close(term, plain)
+
+
 @pytest.mark.parametrize("part", [Orthogonal(), GeneratorOrthogonal()], ids=repr)
 def test_a_network_without_layers_is_refused(part: Penalty | GeneratorPenalty) -> None:
     part.check(DATA, nn.Sequential(nn.ReLU(), nn.Conv1d(2, 2, 1)))
