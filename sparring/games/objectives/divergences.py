@@ -65,7 +65,8 @@ class ReverseKL(FDivergence):
     """Reverse Kullback-Leibler, E_q log(q/p): f(u) = -log u, T = -exp(-v), f*(t) = -1 - log(-t).
 
     T* = -q/p, a logit of log(p/q). Take it for likely samples rather than all kinds: it is infinite where q makes what
-    p does not have, and leaving something out is cheap. Real samples weigh exponentially where D is wrong.
+    p does not have, and leaving something out is cheap. Real samples weigh exponentially where D is wrong, and to G,
+    unless it is `saturating`, its fakes do where D is right.
     """
 
     def activation(self, logits: Tensor) -> Tensor:
@@ -100,7 +101,8 @@ class SquaredHellinger(FDivergence):
     """Squared Hellinger, ∫ (√p - √q)²: f(u) = (√u - 1)², T = 1 - exp(-v), f*(t) = t/(1 - t).
 
     T* = 1 - √(q/p), a logit of log(p/q)/2. Between 0 and 2, symmetric, and finite for any p and q: between the two
-    KL divergences in what it forgives. D's loss is exponential in its logits on both sides.
+    KL divergences in what it forgives. D's loss is exponential in its logits on both sides, and so is G's where D is
+    sure of the fakes, unless it is `saturating`.
     """
 
     def activation(self, logits: Tensor) -> Tensor:
