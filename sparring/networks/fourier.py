@@ -56,7 +56,8 @@ class WavesModule(nn.Module):
 
 
 class FourierDiscriminator(NetworkSpec):
-    """D(x, y) -> logits [B]: waves over x, then `depth` hidden layers of `width` units, LeakyReLU 0.2.
+    """D(x, y) -> logits [B]: waves over x, with the numbers of its condition beside it where data have one, then
+    `depth` hidden layers of `width` units, LeakyReLU 0.2.
 
     For vectors of a few numbers in [-1, 1]; in many dimensions random waves tell next to nothing. `scales` are those of
     the first and of the last wave (see `Waves`): what is 1/50 as wide as all data is seen from the first step on.

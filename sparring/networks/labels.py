@@ -35,7 +35,7 @@ def require(y: Tensor | None, data: DataSpec, like: Tensor) -> Tensor:
                 f"this network was built for {data.num_classes} classes: expected integer labels y [B], found {kind} "
                 f"of shape {list(y.shape)}"
             )
-        return y
+        return y.long()
     if y is None or y.shape[1:] != data.y_shape:
         shape = ", ".join(map(str, data.y_shape))
         found = "None" if y is None else f"shape {list(y.shape)}"
@@ -81,6 +81,13 @@ def wider(shape: tuple[int, ...], data: DataSpec) -> tuple[int, ...]:
     return (shape[0] + more, *shape[1:])
 
 
-def table(data: DataSpec, dim: int) -> nn.Embedding | nn.Linear:
+class VectorEmbedding(nn.Linear):
+    """e(y) = W y [B, dim] of vectors y [B, D], as `nn.Embedding` is of classes."""
+
+    def __init__(self, numbers: int, dim: int) -> None:
+        super().__init__(numbers, dim, bias=False)
+
+
+def table(data: DataSpec, dim: int) -> nn.Embedding | VectorEmbedding:
     """e: a learned vector [B, dim] for what `require` gives: one for each class, or linear in a vector."""
-    return nn.Embedding(data.num_classes, dim) if data.num_classes else nn.Linear(count(data), dim, bias=False)
+    return nn.Embedding(data.num_classes, dim) if data.num_classes else VectorEmbedding(count(data), dim)

@@ -20,19 +20,22 @@ from torch.nn.utils import parametrize
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
+from sparring.layers.conditional_batchnorm import ConditionalNorm
+from sparring.networks.labels import VectorEmbedding
 
 _ITERATIONS_APART = 15
 """Rounds where no earlier call has left u near its end: in evaluation, and at the start."""
 
 
 class SpectralNorm(NetworkSpec):
-    """`network`, with the weights of every linear and convolutional layer divided by their largest singular value.
+    """`network`, with the weights of every linear and convolutional layer divided by their largest singular value; but
+    not what is computed of a condition alone, embeddings and the gains of conditional normalisation.
 
     Then no layer stretches a vector (a convolution at most by the root of its kernel's area), so the whole of a
     discriminator has a bounded slope everywhere, at the price of two products of a matrix and a vector per layer. For
     the hinge loss and deep discriminators; in both players after Zhang et al. 2019 (SAGAN). `iterations` is the number
     of rounds per call in training. Weakness: the bound is loose where layers contract, so that a discriminator with
-    few layers may be too flat to teach; and gains of batch normalisation and embeddings stay free.
+    few layers may be too flat to teach; and what stays free, those gains and embeddings, is bounded by nothing.
 
     >>> from sparring.networks.mlp import MLPDiscriminator
     >>> D = SpectralNorm(network=MLPDiscriminator(width=8)).build(DataSpec(name="toy", shape=(2,)), z_dim=4)
@@ -50,10 +53,13 @@ class SpectralNorm(NetworkSpec):
     def build(self, data: DataSpec, z_dim: int) -> nn.Module:
         """The network's own module, its layers changed in place; `RequestError` when there is nothing to divide."""
         net = self.network.build(data, z_dim)
+        free = {module.affine for module in net.modules() if isinstance(module, ConditionalNorm)}
         layers = {
             name: module
             for name, module in net.named_modules()
             if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+            and not isinstance(module, VectorEmbedding)
+            and module not in free
         }
         if not layers:
             raise RequestError(

@@ -25,6 +25,13 @@ def test_classes_are_one_hot_and_other_conditions_as_they_are():
     assert [count(data) for data in (CLASSES, VECTORS, IMAGES, PLAIN)] == [3, 5, 24, 0]
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.int64])
+def test_labels_are_integers_of_any_width(dtype):
+    y = torch.tensor([2, 0], dtype=dtype)
+    assert numbers(y, CLASSES, torch.zeros(2, 1)).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert table(CLASSES, 6)(require(y, CLASSES, torch.zeros(2, 1))).shape == (2, 6)
+
+
 def test_labels_follow_vectors_and_become_channels_of_images():
     y = torch.tensor([2, 0])
     assert torch.equal(with_condition(torch.ones(2, 1), y, CLASSES), torch.tensor([[1.0, 0, 0, 1], [1, 1, 0, 0]]))

@@ -17,6 +17,7 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.constraints import WeightClipping
 from sparring.games.penalties import R1
 from sparring.games.priors import Gaussian
+from sparring.networks.condition import ConditionalBatchNorm, Embedding, Projection
 from sparring.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from sparring.networks.given import GivenDiscriminator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
@@ -266,6 +267,33 @@ def test_what_cannot_be_normalised_is_refused() -> None:
         SpectralNorm(network=NoLayers()).build(IMAGES, Z_DIM)
     with pytest.raises(RequestError, match="iterations >= 1, found 0"):
         SpectralNorm(network=NoLayers(), iterations=0)
+
+
+CLASSES, VECTORS = IMAGES, DataSpec(name="test", shape=(1, 8, 9), y_shape=(4,))
+
+
+@pytest.mark.parametrize("data", [CLASSES, VECTORS], ids=["classes", "vectors"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        DCGANDiscriminator(width=4, condition=Projection()),
+        DCGANGenerator(width=4, condition=ConditionalBatchNorm()),
+        DCGANGenerator(width=4, condition=Embedding(dim=3)),
+        MLPDiscriminator(width=16, condition=Projection()),
+        MLPGenerator(width=16, condition=ConditionalBatchNorm()),
+    ],
+    ids=lambda spec: f"{type(spec).__name__}-{type(spec.condition).__name__}",
+)
+def test_what_is_computed_of_a_condition_alone_stays_free(spec: NetworkSpec, data: DataSpec) -> None:
+    """SAGAN's players: spectral normalisation beside projection and conditional batch normalisation, whose weights for
+    conditions start at zero."""
+    plain = spec.build(data, Z_DIM)
+    net = SpectralNorm(network=spec).build(data, Z_DIM)
+    divided = {name for name, module in net.named_modules() if parametrize.is_parametrized(module)}
+    weights = {name.removesuffix(".weight") for name, p in plain.named_parameters() if p.dim() > 1}
+    free = {name for name in weights if name == "embedding" or name.endswith("affine")}
+    assert free
+    assert divided == weights - free
 
 
 def test_a_module_of_the_user_s_own_is_normalised_once() -> None:
