@@ -1,7 +1,9 @@
 """Configuration is data: frozen keyword-only dataclasses that turn into JSON and back.
 
 A `Spec` names its class as `module:Class`. Loading resolves only subclasses of `Spec` that live in this package, so a
-recipe read from disk can choose among our parts but can never run anything else.
+recipe read from disk can choose among our parts but can never run anything else. What is read is measured before it is
+looked at: nesting, the number of values, and the size of each are bounded, so that a file of a stranger's is refused
+in one short line, whatever it holds.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 import types
 import typing
 from typing import Any, Self, cast, dataclass_transform
@@ -18,6 +21,12 @@ from sparring.core.fits import fits
 from sparring.core.written import holds_specs, written
 
 Json = dict[str, Any]
+
+# Far beyond any recipe: the largest have some hundred values, 5 levels deep, or names of some thousand classes.
+_MOST_VALUES, _MOST_SPECS, _DEEPEST, _LONGEST = 1_000_000, 10_000, 50, 10_000
+_LARGEST = 2**63 - 1
+_PARTS = 8  # of the name of a module, below the package: Python imports one within the other
+_SHOWN = 300
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -63,10 +72,51 @@ def to_json(value: Any) -> Any:
 def from_json(data: Any, trusted: tuple[types.ModuleType, ...] = ()) -> Any:
     """The inverse of `to_json`; unknown classes and fields are refused by name.
 
-    `trusted` modules, such as a recipe file that was named on the command line, may define specs too.
+    `trusted` modules, such as a recipe file that was named on the command line, may define specs too. Raises
+    `RequestError`, in one short line, for all that is not as `to_json` writes it, numbers that are not finite among it.
     """
+    _measure(data)
+    try:
+        return _read(data, trusted)
+    except RequestError as error:
+        said = " ".join(str(error).split())
+        if len(said) > _SHOWN:  # a message shows what was found, which may be long
+            said = f"{said[: _SHOWN * 2 // 3]} ... {said[-_SHOWN // 3 :]}"
+        raise RequestError(said) from None
+
+
+def _measure(data: Any) -> None:
+    """Refuses what is too large to be a recipe, in time and memory that do not depend on how it is nested."""
+    values = specs = 0
+    level, depth = [data], 0
+    while level:
+        values, depth = values + len(level), depth + 1
+        specs += sum(isinstance(value, dict) for value in level)
+        if values > _MOST_VALUES or specs > _MOST_SPECS or depth > _DEEPEST:
+            raise RequestError(
+                f"expected at most {_MOST_VALUES:,} values in {_MOST_SPECS:,} parts, {_DEEPEST} levels deep, found more"
+            )
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value.keys()
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            elif isinstance(value, str) and len(value) > _LONGEST:
+                raise RequestError(
+                    f"expected at most {_LONGEST:,} characters, found {len(value):,}: {value[:40]!r} ..."
+                )
+            elif isinstance(value, int) and abs(value) > _LARGEST:
+                raise RequestError("expected whole numbers below 2^63, found a larger one")
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise RequestError(f"expected finite numbers, found {value}")
+        level = below
+
+
+def _read(data: Any, trusted: tuple[types.ModuleType, ...]) -> Any:
     if isinstance(data, list):
-        return tuple(from_json(v, trusted) for v in data)
+        return tuple(_read(v, trusted) for v in data)
     if not isinstance(data, dict):
         return data
     cls = _resolve(data.get("spec"), trusted)
@@ -75,10 +125,12 @@ def from_json(data: Any, trusted: tuple[types.ModuleType, ...] = ()) -> Any:
         if key != "spec" and key not in names:
             raise RequestError(f"{cls.__name__} has no field {key!r}: {nearest(key, names)}")
     hints = typing.get_type_hints(cls)
-    values = {k: fits(from_json(v, trusted), hints[k], f"{cls.__name__}.{k}") for k, v in data.items() if k != "spec"}
+    values = {k: fits(_read(v, trusted), hints[k], f"{cls.__name__}.{k}") for k, v in data.items() if k != "spec"}
     try:
         return cls(**values)
-    except TypeError as error:
+    except RequestError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise RequestError(f"{cls.__name__} cannot be read: {error}") from None
 
 
@@ -87,7 +139,7 @@ def _resolve(name: object, trusted: tuple[types.ModuleType, ...]) -> type[Spec]:
         raise RequestError(f"expected the name of a spec as 'module:Class', found {name!r}")
     module, _, qualname = name.partition(":")
     own = {m.__name__: m for m in trusted}
-    if module not in own and not (module.startswith("sparring.") and module.replace(".", "_").isidentifier()):
+    if module not in own and not _is_ours(module):
         raise RequestError(f"{name!r} is not a part of sparring; name the file it comes from: --recipe FILE.py:FUNC")
     try:
         found = getattr(own.get(module) or importlib.import_module(module), qualname, None)
@@ -96,6 +148,13 @@ def _resolve(name: object, trusted: tuple[types.ModuleType, ...]) -> type[Spec]:
     if not (isinstance(found, type) and issubclass(found, Spec)):
         raise RequestError(f"this version of sparring has no {name!r}")
     return found
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a name is that of a module of this package that may be imported: `__main__` would run the command."""
+    package, *parts = module.split(".")
+    named = all(part.isidentifier() and not part.startswith("_") for part in parts)
+    return package == "sparring" and 1 <= len(parts) <= _PARTS and named
 
 
 def _set(value: Any, path: list[str], text: str, whole: str) -> Any:
@@ -124,6 +183,6 @@ def _set(value: Any, path: list[str], text: str, whole: str) -> Any:
 def _parse(text: str) -> Any:
     try:
         data = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or too deep
         return text
     return from_json(data)
