@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError, nearest
-from sparring.core.protocols import SourceSpec
+from sparring.core.protocols import Source, SourceSpec
 from sparring.data import named
 from sparring.data.arrays import load_array
 from sparring.data.idx import images_in, load_idx
 from sparring.data.limits import printable
+from sparring.data.streamed import Streamed
 from sparring.data.tensors import Resident
 
 MAX_SIDE = 8192
@@ -34,6 +35,8 @@ class Data(SourceSpec):
     `source` is one of `sparring.data.named.NAMES`, or a path: a folder of images or IDX files, an archive of images,
     an IDX file, `.npy` or `.npz`. `size` (H, W) brings all images to one size. `hold_out` samples, drawn evenly from
     all, are set aside: they are not trained on, and judge whether the discriminator learns its samples by heart.
+    Shards (`.tar` in the layout of WebDataset; a file, a folder or a pattern) are read while they are used;
+    with `stream` False they are held in memory instead.
     """
 
     source: str
@@ -41,6 +44,7 @@ class Data(SourceSpec):
     size: tuple[int, int] | None = None
     labels: Literal["use", "ignore"] = "use"
     hold_out: int = 0
+    stream: bool | None = None
 
     def __post_init__(self) -> None:
         if self.hold_out < 0:
@@ -48,7 +52,7 @@ class Data(SourceSpec):
         if self.size is not None and not all(1 <= side <= MAX_SIDE for side in self.size):
             raise RequestError(f"--size {self.size[0]}x{self.size[1]}: expected sides from 1 to {MAX_SIDE}")
 
-    def load(self) -> Resident:
+    def load(self) -> Resident | Streamed:
         """Reads the source, without what is held out. Raises `RequestError` when it is not there or cannot be used."""
         source = self._load()
         if not self.hold_out:
@@ -56,7 +60,7 @@ class Data(SourceSpec):
         _, kept = self._parts(source)
         return source.subset(kept, f"{self.hold_out} samples are held out and not trained on")
 
-    def load_held_out(self) -> Resident | None:
+    def load_held_out(self) -> Resident | Streamed | None:
         """What is held out; without `hold_out` the test split where there is one, else None."""
         if self.hold_out:
             source = self._load()
@@ -75,9 +79,10 @@ class Data(SourceSpec):
             names = [entry.name.lower() for entry in Path(self.source).expanduser().iterdir()]
         except OSError:
             return False
-        return {"train", "test"} <= set(names) or any(name.startswith("t10k-images") for name in names)
+        shards = {name.partition("-")[0] for name in names if name.endswith((".tar", ".parquet"))}
+        return {"train", "test"} <= {*names, *shards} or any(name.startswith("t10k-images") for name in names)
 
-    def _parts(self, source: Resident) -> tuple[Tensor, Tensor]:
+    def _parts(self, source: Source) -> tuple[Tensor, Tensor]:
         """Positions held out and positions kept, each in the source's order."""
         if len(source) - self.hold_out < 2 or self.hold_out == 1:
             raise RequestError(
@@ -87,28 +92,33 @@ class Data(SourceSpec):
         order = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))
         return order[: self.hold_out].sort().values, order[self.hold_out :].sort().values
 
-    def _load(self) -> Resident:
+    def _load(self) -> Resident | Streamed:
         started = time.perf_counter()
         if self.source in named.NAMES:
-            source = named.load_named(self.source, self.split)
+            source: Resident | Streamed = named.load_named(self.source, self.split)
         else:
             source = self._load_path(Path(self.source).expanduser())
-        if self.size is not None:
+        if self.size is not None and isinstance(source, Resident):
             from sparring.data.images import resize_source
 
             source = resize_source(source, self.size)
-        if self.labels == "ignore":
+        if self.labels == "ignore" and isinstance(source, Resident):
             source = source.without_labels()
         seconds = round(time.perf_counter() - started, 3)
         source.report |= {"source": printable(self.source), "split": self.split, "seconds": seconds}
         return source
 
-    def _load_path(self, path: Path) -> Resident:
+    def _load_path(self, path: Path) -> Resident | Streamed:
         name = path.name.lower()
         try:
             is_there = path.exists()
         except OSError as error:  # a name too long, a folder above that is closed
             raise RequestError(f"{printable(self.source)}: cannot be read ({error.strerror})") from None
+        from sparring.data import streams
+
+        streamed = streams.load(path, self.split, self.size, self.labels)
+        if streamed is not None:
+            return streamed.held() if self.stream is False else streamed
         if not is_there:
             raise RequestError(f"{printable(self.source)}: no such file or folder, and no known set; {self._hint()}")
         if not path.is_dir() and not path.is_file():  # opening a pipe would wait for ever
@@ -156,7 +166,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return size
 
 
-def describe(source: Resident) -> str:
+def describe(source: Source) -> str:
     """What was found, for people: aligned plain lines, at most 80 columns wide."""
     report = source.report
     lines: list[str] = []
@@ -186,7 +196,8 @@ def describe(source: Resident) -> str:
     say("classes", f"{len(classes)} ({counts(classes, 20)})" if classes else "none: unconditional")
     if report["converted"]:
         say("converted", counts(report["converted"], 20))
-    say("duplicates", f"{report['duplicates']} samples repeat an earlier one exactly")
+    repeats = report["duplicates"]
+    say("duplicates", "not sought" if repeats is None else f"{repeats} samples repeat an earlier one exactly")
     say("ignored", f"{report['ignored']} files that are no images")
     say("refused", f"{len(report['refused'])} files")
     for bad in report["refused"][:10]:

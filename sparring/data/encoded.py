@@ -1,0 +1,228 @@
+"""Samples that are stored as files of images: what their headers say, and the pixels when they are asked for."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sparring.core.errors import RequestError, SourceError
+from sparring.data.limits import printable
+from sparring.data.pixels import Refused, Size, decode, open_image, upright_size
+from sparring.data.streamed import Rows
+from sparring.data.tensors import OFFSET
+
+MAX_BAD = 0.05
+"""Share of images that may be refused before the whole source is."""
+PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before each new try to read what could not be read."""
+NEIGHBOURS = 16
+"""Samples after a damaged one that are tried in its place."""
+
+
+class Header(NamedTuple):
+    """What an image says of itself before its pixels are decoded."""
+
+    size: Size
+    channels: int
+    """The fewest that lose nothing: 1, 3 or 4."""
+    deep: bool
+    """16 bits a pixel."""
+    word: str
+    """What decoding will change, in words; '' for nothing."""
+
+
+def header(data: bytes) -> Header:
+    """The header of an image file; raises `Refused` for one that will not be decoded, and whatever Pillow raises."""
+    with open_image(data) as image:
+        return Header(upright_size(image), *_kind(image))
+
+
+_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3, "LAB": 3, "LA": 4, "PA": 4, "RGBA": 4}
+_WORDS = {"1": "1-bit to grey", "LA": "grey with alpha to RGBA", "P": "palette to RGB", "PA": "palette to RGBA"}
+_WORDS |= {mode: f"{mode} to RGB" for mode in ("CMYK", "YCbCr", "LAB")}
+
+
+def _kind(image: Image.Image) -> tuple[int, bool, str]:
+    transparent = "transparency" in image.info
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return 1, True, ""
+    if image.mode not in _CHANNELS:
+        raise Refused(f"pixels of kind {image.mode}; expected 8-bit or 16-bit grey, or 8-bit colour")
+    if transparent and image.mode in ("1", "L", "P", "RGB"):
+        return 4, False, f"{image.mode} with transparency to RGBA"
+    return _CHANNELS[image.mode], False, _WORDS.get(image.mode, "")
+
+
+class Form(NamedTuple):
+    """What all samples of a source are brought to: images [height, width, channels] of 8 bits, or 16 where `deep`."""
+
+    size: Size
+    channels: int
+    deep: bool
+    resize: bool
+    """Whether the size was asked for, so that images of other sizes are fitted to it."""
+
+
+class Seen(NamedTuple):
+    """What the headers of many images say together; all of it can be JSON."""
+
+    sizes: Counter[str]
+    """By "HxW"."""
+    channels: Counter[str]
+    """By number of channels, with 16 bits as "deep"."""
+    words: Counter[str]
+
+    @staticmethod
+    def nothing() -> Seen:
+        return Seen(Counter(), Counter(), Counter())
+
+    def add(self, found: Header) -> None:
+        self.sizes[f"{found.size[0]}x{found.size[1]}"] += 1
+        self.channels["deep" if found.deep else str(found.channels)] += 1
+        if found.word:
+            self.words[found.word] += 1
+
+    def merge(self, others: Iterable[Seen]) -> Seen:
+        for other in others:
+            for mine, its in zip(self, other, strict=True):
+                mine.update(its)
+        return self
+
+
+def form_of(found: Seen, size: Size | None, where: str) -> Form:
+    """What these images are brought to; raises `RequestError` for mixed sizes without `size`, and for mixed depths."""
+    deep = found.channels["deep"]
+    if 0 < deep < found.channels.total():
+        raise RequestError(
+            f"{where}: {deep} images of 16 bits among {found.channels.total() - deep} of 8 bits; "
+            "save them all as 8-bit, or all as 16-bit grey"
+        )
+    if size is None and len(found.sizes) > 1:
+        common = ", ".join(f"{name} ({count})" for name, count in found.sizes.most_common(5))
+        more = f" and {len(found.sizes) - 5} more sizes" if len(found.sizes) > 5 else ""
+        raise RequestError(f"{where}: images of mixed sizes: {common}{more}; choose one with --size HxW")
+    height, width = (int(side) for side in next(iter(found.sizes)).split("x"))
+    channels = 1 if deep else max(int(name) for name in found.channels)
+    return Form(size or (height, width), channels, bool(deep), size is not None)
+
+
+_NAMES = {"1": "grey", "3": "RGB", "4": "RGBA"}
+
+
+def changes(found: Seen, form: Form) -> dict[str, Any]:
+    """The report's `sizes`, `converted`, `resized` and `cropped`."""
+    converted = Counter(found.words)
+    for name, count in found.channels.items():
+        if name != "deep" and int(name) < form.channels:
+            converted[f"{_NAMES[name]} to {_NAMES[str(form.channels)]}, as others need it"] += count
+    resized = cropped = 0
+    height, width = form.size
+    for name, count in found.sizes.items():
+        h, w = (int(side) for side in name.split("x"))
+        crop = min(h, max(1, round(w * height / width))), min(w, max(1, round(h * width / height)))
+        resized += count * (crop != (height, width))
+        cropped += count * (crop != (h, w))
+    return {
+        "sizes": dict(found.sizes.most_common()),
+        "converted": dict(sorted(converted.items())),
+        "resized": resized,
+        "cropped": cropped,
+    }
+
+
+class Files(Protocol):
+    """The bytes of image files by number."""
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, numbers: Sequence[int]) -> list[bytes]:
+        """The files of these samples, as they were indexed; raises `SourceError` when that fails again and again."""
+        ...
+
+    def name(self, number: int) -> str:
+        """What to call a sample in a message."""
+        ...
+
+    def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None: ...
+
+
+class Encoded:
+    """A `Reader` of image files, all brought to one form.
+
+    An image whose header is sound may still turn out to be damaged. The next in the source then stands in for it, or
+    the one after that: a rule of the data alone, so that every pass over them sees the same.
+    """
+
+    def __init__(self, files: Files, form: Form) -> None:
+        self.files = files
+        self.form = form
+
+    def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return self.files.labels(numbers)
+
+    def read(self, numbers: Sequence[int]) -> Rows:
+        taken = np.array(numbers, np.int64)
+        x = np.empty((len(numbers), *self.form.size, self.form.channels), np.int16 if self.form.deep else np.uint8)
+        replaced = []
+        for at, (number, data) in enumerate(zip(numbers, self.files.fetch(numbers), strict=True)):
+            reason = self._decode(data, x[at])
+            if reason:
+                name = self.files.name(number)
+                replaced.append((name, reason))
+                taken[at] = self._stand_in(number, x[at], f"{name}: {reason}")
+        return Rows(x, taken, tuple(replaced))
+
+    def _stand_in(self, number: int, out: NDArray[Any], why: str) -> int:
+        for step in range(1, min(NEIGHBOURS, len(self.files) - 1) + 1):
+            other = (number + step) % len(self.files)
+            if not self._decode(self.files.fetch([other])[0], out):
+                return other
+        raise SourceError(f"{why}, and none of the {NEIGHBOURS} samples after it can be decoded")
+
+    def _decode(self, data: bytes, out: NDArray[Any]) -> str:
+        """Writes the pixels, and returns '', or says why there are none."""
+        form = self.form
+        try:
+            with open_image(data) as image:
+                pixels = decode(image, form.size if form.resize else None).pixels
+        except Refused as error:
+            return str(error)
+        except Exception as error:  # hostile bytes make decoders raise anything at all
+            return printable(f"cannot be decoded ({type(error).__name__}: {error})")
+        if form.deep:
+            out[:] = (pixels ^ np.uint16(OFFSET)).view(np.int16)
+            return ""
+        channels = pixels.shape[2]
+        out[..., :3] = pixels[..., :3]
+        if form.channels == 4:
+            out[..., 3] = pixels[..., 3] if channels == 4 else 255
+        return ""
+
+
+def again(read: Callable[[], bytes], crc: int, name: Callable[[], str]) -> bytes:
+    """The bytes that `read` gives, if they are those that were indexed; tried three more times before it is given up.
+
+    Raises `SourceError`, beginning with what `name` gives.
+    """
+    reason = ""
+    for pause in (0.0, *PAUSES):
+        if pause:
+            time.sleep(pause)
+        try:
+            data = read()
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror or error})"
+            continue
+        if zlib.crc32(data) == crc:
+            return data
+        reason = "is no longer what was indexed"
+    raise SourceError(
+        f"{name()}: {reason}, after {1 + len(PAUSES)} tries; bring the file back as it was, then resume the run"
+    )

@@ -1,0 +1,220 @@
+"""Shards: uncompressed `.tar` files in the layout of WebDataset, read in place by an index of where each sample lies.
+
+Files whose path is the same up to the first dot of their name are one sample: KEY.jpg (or .png, .webp, ...) beside
+KEY.cls, a class as a number or a name, or KEY.json with a field `label`. Nothing is extracted. The layout is described
+in A. Aizman, G. Maltby and T. Breuel, "High performance I/O for large scale deep learning", 2020, arXiv:2001.01858.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparring.core.errors import RequestError
+from sparring.data.encoded import Seen, again, header
+from sparring.data.index import ROW, Indices, Part
+from sparring.data.index import Rows as Index
+from sparring.data.limits import MAX_FILE_BYTES, printable
+from sparring.data.listing import IMAGE_SUFFIXES, _check_member, _tar_members
+from sparring.data.pixels import Refused
+
+MAX_LABEL_BYTES = 2**16
+MOST_LABELS = 2**16
+_MOST_NAMED = 1000
+_LABELS_FIELDS = ("label", "cls", "class")
+_PEEKED = 64
+_KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)")
+
+
+class _Member(NamedTuple):
+    """One file of a shard: its bytes are at hand for labels, and for images while they are looked at."""
+
+    key: str
+    suffix: str
+    offset: int
+    data: bytes
+
+
+def is_shard(path: Path) -> bool:
+    """Whether one of the first files of a tar is a label that belongs to an image."""
+    images, labels = set(), set()
+    try:
+        for (member, _), _ in zip(_tar_members(path), range(_PEEKED), strict=False):
+            found = _KEY.fullmatch(member.name)
+            if found and f".{found[2].lower()}" in IMAGE_SUFFIXES:
+                images.add(found[1])
+            elif found and found[2].lower() in ("cls", "json"):
+                labels.add(found[1])
+    except (OSError, EOFError, tarfile.TarError):
+        return False  # whoever reads it will say what is wrong
+    return bool(images & labels)
+
+
+def index_shard(path: Path) -> tuple[Index, dict[str, Any]]:
+    """Where the samples of a shard lie, and what is known of them: `seen` of their headers, `labels` {text: count},
+    `unlabelled`, `refused` [[name, reason]], `num_refused` and `ignored` {suffix: count}.
+
+    Raises `RequestError` for what is no plain tar or holds members that no honest tar of samples does.
+    """
+    where = printable(str(path))
+    with path.open("rb") as file:
+        if file.read(6)[:2] in (b"\x1f\x8b", b"\xfd7"):
+            raise RequestError(f"{where}: a compressed shard; expected a plain .tar, whose samples are read in place")
+    seen, ignored, labels = Seen.nothing(), Counter[str](), dict[str, int]()
+    counts: Counter[str] = Counter()
+    refused: list[tuple[str, str]] = []
+    rows: list[tuple[int, int, int, int]] = []
+    try:
+        for _, group in groupby(_members(path, ignored), key=lambda member: member.key):
+            image, label = _sample(group, ignored)
+            if image is None:
+                continue
+            try:
+                with warnings.catch_warnings():
+                    # Pillow warns of bombs and broken metadata where it could refuse: here it must refuse.
+                    warnings.filterwarnings("error", module=r"PIL\.")
+                    if len(image.data) > MAX_FILE_BYTES:
+                        raise Refused(f"more than the limit of {MAX_FILE_BYTES} bytes")
+                    seen.add(header(image.data))
+            except Exception as error:  # hostile bytes make decoders raise anything at all
+                known = isinstance(error, Refused)
+                reason = str(error) if known else f"cannot be decoded ({type(error).__name__}: {error})"
+                refused.append((printable(f"{image.key}.{image.suffix}"), printable(reason)))
+                continue
+            if label is not None:
+                counts[label] += 1
+                if len(labels) >= MOST_LABELS and label not in labels:
+                    raise RequestError(f"{where}: more than {MOST_LABELS} different labels; expected classes")
+            number = -1 if label is None else labels.setdefault(label, len(labels))
+            rows.append((image.offset, len(image.data), zlib.crc32(image.data), number))
+    except (EOFError, tarfile.TarError) as error:
+        raise RequestError(f"{where}: cannot be read as a tar ({printable(str(error))})") from None
+    about = {
+        "seen": seen._asdict(),
+        "labels": {text: counts[text] for text in labels},
+        "unlabelled": len(rows) - counts.total(),
+        "refused": refused[:_MOST_NAMED],
+        "num_refused": len(refused),
+        "ignored": ignored,
+    }
+    return np.array(rows, ROW), json.loads(json.dumps(about))
+
+
+def _members(path: Path, ignored: Counter[str]) -> Iterator[_Member]:
+    size = path.stat().st_size
+    for member, archive in _tar_members(path):
+        _check_member(path, member.name, (member.isreg() and not member.issparse()) or member.isdir())
+        if member.isdir():
+            continue
+        if member.offset_data + member.size > size:
+            raise tarfile.ReadError("cut short")
+        found = _KEY.fullmatch(member.name)
+        suffix = found[2].lower() if found else ""
+        is_image = f".{suffix}" in IMAGE_SUFFIXES
+        if found is None or not (is_image or suffix in ("cls", "json")):
+            ignored[printable(f".{suffix}") if suffix else "no suffix"] += 1
+            continue
+        data = b""
+        if member.size <= (MAX_FILE_BYTES if is_image else MAX_LABEL_BYTES):
+            file = archive.extractfile(member)
+            data = b"" if file is None else file.read()
+        yield _Member(found[1], suffix, member.offset_data, data)
+
+
+def _sample(group: Iterator[_Member], ignored: Counter[str]) -> tuple[_Member | None, str | None]:
+    """The image and the label of one sample; `.cls` counts before `.json`."""
+    image: _Member | None = None
+    texts: dict[str, str | None] = {}
+    for member in group:
+        if member.suffix == "cls":
+            texts["cls"] = _text(member.data)
+        elif member.suffix == "json":
+            texts["json"] = _field(member.data)
+        elif image is None:
+            image = member
+        else:
+            ignored[f"second image .{member.suffix}"] += 1
+    return image, texts.get("cls") or texts.get("json")
+
+
+def _text(data: bytes) -> str | None:
+    try:
+        return data.decode().strip()[:200] or None
+    except UnicodeDecodeError:
+        return None
+
+
+def _field(data: bytes) -> str | None:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    value = next((found[name] for name in _LABELS_FIELDS if name in found), None) if isinstance(found, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return str(value)[:200] or None
+
+
+class Shards:
+    """The image files of all shards, by number (see `encoded.Files`)."""
+
+    def __init__(self, indices: Indices, parts: Sequence[Part], numbers: dict[str, int]) -> None:
+        self.indices = indices
+        self.parts = parts
+        self.ends = np.cumsum([part.num for part in parts])
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def name(self, number: int) -> str:
+        at, row = self._find(number)
+        part = self.parts[at]
+        offset = int(self.indices.rows(part)[row]["offset"])
+        return printable(f"{part.path}: sample {row} at byte {offset}")
+
+    def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        if not self.numbers:
+            return None
+        parts = np.searchsorted(self.ends, numbers, side="right")
+        found = np.empty(len(numbers), np.int64)
+        for at in np.unique(parts):
+            part, inside = self.parts[at], parts == at
+            own = np.array([self.numbers[text] for text in part.about["labels"]], np.int64)
+            rows = self.indices.rows(part)[numbers[inside] - (self.ends[at] - part.num)]
+            found[inside] = own[rows["label"]]
+        return found
+
+    def fetch(self, numbers: Sequence[int]) -> list[bytes]:
+        return [self._one(number) for number in numbers]
+
+    def _one(self, number: int) -> bytes:
+        at, row = self._find(number)
+        part = self.parts[at]
+        offset, length, crc, _ = self.indices.rows(part)[row].item()
+
+        def read() -> bytes:
+            # Opened for each sample, so that a file that is gone or another is found out, and none is left open.
+            file = os.open(part.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            try:
+                return os.pread(file, length, offset)
+            finally:
+                os.close(file)
+
+        return again(read, crc, lambda: self.name(number))
+
+    def _find(self, number: int) -> tuple[int, int]:
+        at = int(np.searchsorted(self.ends, number, side="right"))
+        return at, number - int(self.ends[at] - self.parts[at].num)
