@@ -9,22 +9,23 @@ every tensor of the last checkpoint bit by bit (weights, averages, optimiser sta
 checkpoints that both keep, every row of log, scores and alarms, the verdict, every pixel of the samples, of the advice
 and of the nearest neighbours. Only what a clock says (`CLOCKS`) is left out.
 
-The process marks each moment on a pipe: a step, a file that is opened, renamed or removed among the checkpoints, a
-chunk of an evaluation, the end of the training. A third of the kills fall on a step drawn at random; the others are
-aimed at the writing of a checkpoint, at an evaluation, at the start and at what follows the training. Those come
-after a random share of the time that the section took in the undisturbed run; of those aimed at a checkpoint, every
-second finds the process held before the file operation at hand, because some of them take less time than a signal
-needs. What the process was doing when it died is read off its last mark, not off what was aimed at.
+The process marks each moment on a pipe: a step, a file among the checkpoints that is opened, half written, renamed or
+removed, a chunk of an evaluation, the end of the training. A third of the kills fall on a step drawn at random; the
+others are aimed at the writing of a checkpoint, at an evaluation, at the start and at what follows the training. Those
+come after a random share of the time that the section took in the undisturbed run; of those aimed at a checkpoint, half
+find the process held, with half a file written or the next file operation at hand, because these take less time than a
+signal needs. What the process was doing when it died is read off its last mark, not off what was aimed at.
 
 `lost`: what has to be done again after a kill: steps, and seconds of training since the last checkpoint that is whole.
 `left_behind`: temporary files, and tensors without their JSON, that are still there when the run has ended.
-`told`: SIGTERM and SIGINT in turn at random moments of the first job: seconds until the process has ended,
-its exit code, and how many steps the checkpoint is from the last that had begun by then (0: that one is in it).
+`told`: SIGTERM and SIGINT in turn at random moments of the first job: seconds until the process has ended, its exit
+code, and how many steps the checkpoint is from the last that had begun by then (0: that one is in it).
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -46,16 +47,20 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
-CLOCKS = ("seconds", "scoring_seconds", "images_per_second", "scores.seconds")
-"""Values that say how long something took: the only ones in which two equal runs may differ."""
+CLOCKS = ("seconds", "scoring_seconds", "scores.seconds", "images_per_second", "json_sha256")
+"""Values that say how long something took, and the hash of a file that holds such: the only ones in which two equal
+runs may differ."""
 FINISHING = "what follows the training"
 SECTIONS = {
     "step": "training",
     "tensors": "checkpoint: before its tensors",
-    "tensors whole": "checkpoint: tensors in a temporary file",
+    "tensors half": "checkpoint: half of its tensors written",
+    "tensors whole": "checkpoint: its tensors written, not renamed",
     "json": "checkpoint: between its two files",
-    "json whole": "checkpoint: the second file in a temporary file",
-    "best whole": "checkpoint: naming the best",
+    "json half": "checkpoint: half of its JSON written",
+    "json whole": "checkpoint: its JSON written, not renamed",
+    "best half": "checkpoint: half of best.json written",
+    "best whole": "checkpoint: best.json written, not renamed",
     "remove": "checkpoint: removing an old one",
     "evaluation": "evaluation",
     "ended": FINISHING,
@@ -147,16 +152,39 @@ def watch(arguments: Sequence[str], marks: int, hold: str) -> int:
         if name == held_at and step >= int(from_step):
             time.sleep(_SECONDS_AT_MOST)
 
-    def files(event: str, details: tuple[Any, ...]) -> None:
-        path = details[1] if event == "os.rename" else details[0] if event in ("open", "os.remove") else None
-        if not isinstance(path, str | os.PathLike) or (event == "open" and not details[2] & (os.O_WRONLY | os.O_RDWR)):
-            return
-        name = Path(path).name
+    def kind_of(path: Any) -> str | None:
+        name = Path(path).name if isinstance(path, str | os.PathLike) else ""
         found = _CHECKPOINT.search(name)
-        kind = "best" if name == "best.json" else found and {"safetensors": "tensors", "json": "json"}[found[2]]
-        if kind:
-            mark({"open": kind, "os.rename": f"{kind} whole", "os.remove": "remove"}[event])
+        if found:
+            return "tensors" if found[2] == "safetensors" else "json"
+        return "best" if "best.json" in name else None
 
+    def files(event: str, details: tuple[Any, ...]) -> None:
+        if event == "open":
+            kind = kind_of(details[0])
+            if kind and details[2] & (os.O_WRONLY | os.O_RDWR):
+                mark(kind)
+        elif event == "os.rename":
+            kind = kind_of(details[1])
+            if kind:
+                mark(f"{kind} whole")
+        elif event == "os.remove" and kind_of(details[0]):
+            mark("remove")
+
+    class Halved(io.BufferedWriter):
+        def write(self, content: Any) -> int:
+            half = len(content) // 2
+            super().write(content[:half])
+            self.flush()
+            mark(f"{kind_of(self.name)} half")
+            return half + super().write(content[half:])
+
+    open_file = io.open
+
+    def opened(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+        return Halved(io.FileIO(file, "w")) if mode == "wb" and kind_of(file) else open_file(file, mode, *more, **named)
+
+    io.open = opened
     sys.addaudithook(files)
     take_step, run, score = Trainer.take_step, Trainer.run, Judge.score
 
@@ -278,11 +306,11 @@ def moments(rng: random.Random, steps: int, kills: int) -> list[Moment]:
     anywhere, writing, judging = kills // 3, kills // 3, kills // 6
     after = max(1, kills // 12)
     starting = kills - anywhere - writing - judging - after
-    places = itertools.cycle(["tensors", "tensors whole", "json", "json whole", "best whole", "remove"])
+    places = [name for name, section in SECTIONS.items() if section.startswith("checkpoint") and name != "tensors"]
     found = [Moment("step", rng.randrange(steps), rng.random()) for _ in range(anywhere)]
     found += [
-        Moment(place, rng.randrange(steps * 9 // 10), rng.random(), held=number // 6 % 2 == 0)
-        for number, place in zip(range(writing), places, strict=False)
+        Moment(places[n % len(places)], rng.randrange(steps * 9 // 10), rng.random(), held=n // len(places) % 2 == 0)
+        for n in range(writing)
     ]
     found += [Moment("evaluation", rng.randrange(steps * 9 // 10), rng.random()) for _ in range(judging)]
     found += [Moment(None, rng.randrange(steps), rng.random()) for _ in range(starting)]
@@ -345,12 +373,13 @@ def _next(job: Job, run: Path) -> list[str]:
 
 
 def _whole_checkpoints(run: Path, unreadable: list[str]) -> tuple[list[str], int]:
-    """The checkpoints of a folder and the step of the last; those that can't be read are added to `unreadable`."""
+    """The checkpoints of a folder and the step of the last; those that can't be read are added to `unreadable`. Tensors
+    without a JSON file are no checkpoint yet."""
     from sparring.core.errors import RequestError
-    from sparring.train.checkpoint import checkpoints, load_checkpoint
+    from sparring.train.checkpoint import load_checkpoint
 
     step, names = 0, []
-    for path in checkpoints(run / "checkpoints"):
+    for path in sorted(p for p in (run / "checkpoints").glob("*.json") if p.stem.isdigit()):
         try:
             step = load_checkpoint(path)[1]["step"]
             names.append(path.name)

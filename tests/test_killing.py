@@ -131,14 +131,14 @@ def test_a_run_killed_or_told_to_stop_anywhere_ends_as_if_it_had_been_left_alone
     whole: tuple[Path, Any], begin: Any, tmp_path: Path
 ) -> None:
     at = [
-        (Moment("tensors whole", 9, 0.0, held=True), signal.SIGKILL),
+        (Moment("tensors half", 9, 0.0, held=True), signal.SIGKILL),
         (Moment("json", 14, 0.0, held=True), signal.SIGKILL),
         (Moment("step", 18, 0.5), signal.SIGTERM),
         (Moment("evaluation", 20, 0.0, held=True), signal.SIGKILL),
         (Moment("step", 31, 0.5), signal.SIGKILL),
         (Moment("step", 36, 0.5), signal.SIGINT),
         (Moment("remove", 38, 0.0, held=True), signal.SIGKILL),
-        (Moment("json whole", 45, 0.0, held=True), signal.SIGKILL),
+        (Moment("json half", 45, 0.0, held=True), signal.SIGKILL),
     ]
     moments, signals = zip(*at, strict=True)
     usual = killing.usual_seconds(whole[1])
