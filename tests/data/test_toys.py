@@ -89,6 +89,16 @@ def test_moons_spirals_and_roll_lie_on_their_curves(toys: dict[str, Resident]) -
         assert np.sqrt((off**2).mean()) == pytest.approx(noise, rel=0.12), name
 
 
+def test_points_are_spread_along_the_curves(toys: dict[str, Resident]) -> None:
+    """Evenly by length along the arms of the spirals, whose length up to radius r is nearly in proportion to r²; evenly
+    by angle along the roll, as in scikit-learn; half on each moon."""
+    spirals, roll = (np.linalg.norm(points(toys[name]), axis=1) for name in ("spirals", "swiss_roll"))
+    for r in (0.3, 0.5, 0.8):
+        assert (spirals < r).mean() == pytest.approx(r**2, abs=0.02)
+        assert (roll < (1.5 + 3 * r) * math.pi).mean() == pytest.approx(r, abs=0.02)
+    assert (points(toys["moons"])[:, 1] > 0).mean() == pytest.approx(0.5, abs=0.02)
+
+
 def test_the_splits_are_drawn_apart(toys: dict[str, Resident]) -> None:
     """A point of the roll lies at the radius of its angle, which is drawn first: one seed would give one radius."""
     train, test = (
