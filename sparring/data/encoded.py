@@ -224,5 +224,5 @@ def again(read: Callable[[], bytes], crc: int, name: Callable[[], str]) -> bytes
             return data
         reason = "is no longer what was indexed"
     raise SourceError(
-        f"{name()}: {reason}, after {1 + len(PAUSES)} tries; bring the file back as it was, then resume the run"
+        f"{name()}: {reason}, after {1 + len(PAUSES)} tries; bring the file back as it was"
     )

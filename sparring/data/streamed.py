@@ -108,7 +108,7 @@ class Streamed:
         if not self.threads:
             return
         waiting = self._waiting()
-        numbers = [n for n in self._numbers(index).tolist() if n not in waiting]
+        numbers = [n for n in dict.fromkeys(self._numbers(index).tolist()) if n not in waiting]
         self._ready.append(self._submit(numbers[: max(1, AHEAD_BYTES // self._bytes())]))
 
     def to(self, device: torch.device) -> Streamed:
@@ -178,38 +178,43 @@ class Streamed:
         """Samples as they are stored, from what was read ahead and what is read now."""
         waiting = self._waiting()
         missing = [n for n in dict.fromkeys(numbers) if n not in waiting]
-        places: dict[int, tuple[Rows, int]] = {}
-        if missing and (self.threads < 2 or len(missing) <= _LEAST_WORK):
-            rows = self.reader.read(missing)
-            places = {n: (rows, at) for at, n in enumerate(missing)}
-        elif missing:
+        if self.threads > 1 and len(missing) > _LEAST_WORK:
             waiting |= self._submit(missing)
-        for n in numbers:
-            if n not in places:
-                future = waiting[n]
-                together = [k for k, place in waiting.items() if place is future]
-                rows = self._result(future, together)
-                places |= {k: (rows, at) for at, k in enumerate(together)}
+            missing = []
+        places: dict[int, tuple[Rows, int]] = {}
+        for future in dict.fromkeys(waiting[n] for n in numbers if n in waiting):
+            together = [n for n, other in waiting.items() if other is future]
+            rows = self._result(future)
+            if rows is None:
+                missing += [n for n in together if n in numbers]
+            else:
+                places |= {n: (rows, at) for at, n in enumerate(together)}
+        if missing:
+            rows = self.reader.read(missing)
+            places |= {n: (rows, at) for at, n in enumerate(missing)}
         found = [places[n] for n in numbers]
         for rows in {id(rows): rows for rows, _ in found}.values():
             self._note(rows)
         x = np.stack([rows.x[at] for rows, at in found])
         return Rows(x, np.array([rows.numbers[at] for rows, at in found], np.int64))
 
-    def _result(self, future: Future[Rows], numbers: list[int]) -> Rows:
+    def _result(self, future: Future[Rows]) -> Rows | None:
+        """What a thread read; None if it failed, for then what is asked for is read once more, and may succeed."""
         try:
             return future.result(timeout=STALLED)
-        except SourceError:
-            raise
         except TimeoutError:
             raise SourceError(
-                f"{self.spec.name}: {len(numbers)} samples from number {numbers[0]} on were not read within "
-                f"{STALLED:g} s; see whether the disk or the network still answers"
+                f"{self.spec.name}: samples were not read within {STALLED:g} s; see whether the disk or the network "
+                "still answers, then resume the run"
             ) from None
-        except Exception:  # a thread that died says nothing of the data: it is read here
-            return self.reader.read(numbers)
+        except Exception:  # of the thread or of the file: reading again will say which
+            for batch in self._ready:
+                for n in [n for n, other in batch.items() if other is future]:
+                    del batch[n]
+            return None
 
     def _submit(self, numbers: list[int]) -> dict[int, Future[Rows]]:
+        """Hands samples, none of them twice, to the threads; those of one future are in its rows in the same order."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="sparring-data")
         share = max(_LEAST_WORK, -(-len(numbers) // self.threads))
