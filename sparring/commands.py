@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,16 @@ from sparring.data.open import Data, describe, parse_size
 from sparring.display import count_text, score_table
 from sparring.metrics.features import load
 from sparring.metrics.judge import Judge, Score
+from sparring.opening import open_checkpoint, open_generator
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, find_recipe, load_file
 from sparring.recipes.automatic import recipes as all_recipes
-from sparring.rundir import find_checkpoint, open_generator
 from sparring.runs import find_device
 from sparring.runs import resume as resume
 from sparring.runs import train as train
 from sparring.scoring import named, score_generator, score_source
-from sparring.train.checkpoint import load_checkpoint
 from sparring.train.precision import choose_arithmetic
-from sparring.trained import TrainedGenerator, averaged_weights, label_number
+from sparring.trained import TrainedGenerator, averaged_weights, expected_weights, label_number
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -162,8 +162,10 @@ def doctor(options: argparse.Namespace) -> int:
 def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:
     trusted = (load_file(options.recipe),) if options.recipe else ()
     generator, prior, spec = open_generator(run, trusted)
-    tensors, meta = load_checkpoint(find_checkpoint(run, options.checkpoint))
-    return TrainedGenerator(generator, spec, prior, averaged_weights(tensors)), meta
+    opened = open_checkpoint(run, options.checkpoint, expected_weights(generator, spec, prior))
+    for note in opened.notes:
+        sys.stderr.write(f"note: {note}\n")
+    return TrainedGenerator(generator, spec, prior, averaged_weights(opened.tensors)), opened.meta
 
 
 def _write_samples(out: Path, batch: Batch, data: DataSpec, info: dict[str, str]) -> None:

@@ -1,7 +1,9 @@
 """A run's folder: what was asked, what was read, the log, the scores, pictures, checkpoints and the finished model.
 
 `record` passes a trainer's events through and keeps what they carry, so whoever shows the run reads the same events.
-All files are written whole or not at all; the logs are appended to, and cut back to the checkpoint on resume.
+All files are written whole or not at all; the logs are appended to, and cut back to the checkpoint on resume. Logs are
+on the disk before the checkpoint that comes after them. Without a checkpoint, a log or a model a run is not what it
+promises, so what prevents those ends it; a picture that cannot be written is counted, and the run goes on.
 """
 
 from __future__ import annotations
@@ -9,50 +11,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
 from sparring import __version__
-from sparring.core.errors import RequestError
-from sparring.core.files import read_json, write_atomically, write_json
-from sparring.core.game import Prior
-from sparring.core.protocols import DataSpec, NetworkSpec, Source
-from sparring.core.spec import from_json, to_json
+from sparring.core.errors import RequestError, TrainingError
+from sparring.core.files import append_line, failure_text, flush, read_json, write_atomically, write_json
+from sparring.core.protocols import DataSpec, Source
+from sparring.core.spec import to_json
 from sparring.data.toys import toy_of
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.neighbours import nearest_in
 from sparring.metrics.provenance import provenance_text
+from sparring.opening import FORMAT, Opened, Request, hash_but_budget
 from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import curves
-from sparring.pictures.film import film
+from sparring.pictures.film import film as write_film
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.pictures.nearest import nearest
 from sparring.pictures.plane import View, draw_plane
 from sparring.report.lenient import read_log
 from sparring.report.page import write_report
 from sparring.report.panels import picture_panels
-from sparring.train.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint
-from sparring.train.events import Alarmed, Event, Mended, Sampled, Saved, Scored, Stepped
+from sparring.train.checkpoint import name_best, named_best, prune, save_checkpoint
+from sparring.train.events import Alarmed, Event, Faulted, Mended, Sampled, Saved, Scored, Stepped
 from sparring.train.plane import Plane
-from sparring.train.recipe import Recipe
 from sparring.train.trainer import GRID_COLUMNS
 from sparring.trained import averaged_weights
 
-FORMAT = 1
-
-
-class Request(NamedTuple):
-    """What `recipe.json` holds: the recipe, the name or file it came from, why its choices were made, and where."""
-
-    recipe: Recipe
-    origin: str
-    reasons: tuple[str, ...]
-    environment: dict[str, Any]
+LOGS = ("log.jsonl", "scores.jsonl", "alarms.jsonl")
 
 
 class RunFolder:
@@ -61,6 +53,10 @@ class RunFolder:
     def __init__(self, path: Path, request: Request, data: DataSpec) -> None:
         self.path, self.request, self.data = path, request, data
         self.recipe_hash = hashlib.sha256((path / "recipe.json").read_bytes()).hexdigest()[:16]
+        self.unwritten: list[str] = []
+        """A sentence for each picture that could not be written."""
+        self._damaged: set[str] = set()
+        self._last: int | None = None
 
     @classmethod
     def create(cls, path: Path, request: Request, data: DataSpec, data_report: dict[str, Any]) -> RunFolder:
@@ -73,7 +69,6 @@ class RunFolder:
             raise RequestError(f"--out {path}: cannot be created ({error.strerror}); choose a writable place") from None
         write_json(path / "data.json", data_report)
         folder = cls.write_request(path, request, data)
-        (path / "samples").mkdir()
         (path / "checkpoints").mkdir()
         return folder
 
@@ -97,28 +92,45 @@ class RunFolder:
     def record(self, events: Iterator[Event]) -> Iterator[Event]:
         """Passes events on, each after it has been stored."""
         for event in events:
-            if isinstance(event, Stepped):
-                self._append("log.jsonl", _clock(event) | event.values | {"images_per_second": round(event.rate, 1)})
-            elif isinstance(event, Sampled):
-                self._save_grid(event)
-            elif isinstance(event, Scored):
-                row = _clock(event) | event.values
-                row |= {"best": event.best, "notes": list(event.notes), "provenance": event.provenance}
-                self._append("scores.jsonl", row)
-            elif isinstance(event, Alarmed):
-                self._append("alarms.jsonl", _clock(event) | event.alarm._asdict())
-            elif isinstance(event, Mended):
-                self._append("alarms.jsonl", _clock(event) | event.mending._asdict())
-            else:
-                self._save(event)
+            with self._kept():
+                self._store(event)
             yield event
 
+    def _store(self, event: Event) -> None:
+        if isinstance(event, Stepped):
+            self._append("log.jsonl", _clock(event) | event.values | {"images_per_second": round(event.rate, 1)})
+        elif isinstance(event, Sampled):
+            with self._drawn():
+                self._save_grid(event)
+        elif isinstance(event, Scored):
+            row = _clock(event) | event.values
+            row |= {"best": event.best, "notes": list(event.notes), "provenance": event.provenance}
+            self._append("scores.jsonl", row)
+        elif isinstance(event, Alarmed):
+            self._append("alarms.jsonl", _clock(event) | event.alarm._asdict())
+        elif isinstance(event, Faulted):
+            self._save_fault(event)
+        elif isinstance(event, Mended):
+            self._append("alarms.jsonl", _clock(event) | event.mending._asdict())
+        else:
+            self._save(event)
+
+    def go_on_from(self, opened: Opened, passed_over: set[str]) -> None:
+        """Everything as it was at a checkpoint; those (by stem) that were passed over for it stay as they are."""
+        self.rewind(opened.meta["images"])
+        leaders = opened.meta["scores"]["leaders"]
+        if leaders:
+            name_best(self.path / "checkpoints", leaders[0][0])
+        else:
+            (self.path / "checkpoints" / "best.json").unlink(missing_ok=True)
+        self._last, self._damaged = opened.meta["images"], passed_over
+
     def rewind(self, images: int) -> None:
-        """Drops what was logged and drawn after a checkpoint at `images`, because it will happen again, and what was
-        found at the end."""
-        for name in ("verdict.json", "nearest.png"):
+        """Drops what was logged and drawn after `images`, because it will happen again, and what was found at the
+        end; the model stays until there is another."""
+        for name in ("finished.json", "verdict.json", "nearest.png"):
             (self.path / name).unlink(missing_ok=True)
-        for name in ("log.jsonl", "scores.jsonl", "alarms.jsonl"):
+        for name in LOGS:
             path = self.path / name
             if path.exists():
                 rows = [line for line in path.read_bytes().splitlines(keepends=True) if _images_of(line) <= images]
@@ -128,66 +140,101 @@ class RunFolder:
                 if picture.stem.isdigit() and int(picture.stem) > images:
                     picture.unlink()
 
-    def draw(self) -> list[Path]:
+    def draw(self, *, film: bool = True) -> list[Path]:
         """Draws `curves.png` and `progress.gif` from what the folder holds and puts it all on one page, `report.html`;
-        returns what was made."""
-        drawn = []
+        returns what was made. Without `film`, which takes the longest, the page is there in a second."""
+        made: list[Path] = []
         log, scores = (read_log(self.path / name, []) for name in ("log.jsonl", "scores.jsonl"))
-        best = self.path / "checkpoints" / "best.json"
-        panels = picture_panels(log, scores, int(read_json(best)["checkpoint"]) if best.exists() else None)
+        panels = picture_panels(log, scores, named_best(self.path / "checkpoints"))
         if panels:
-            curves(self.path / "curves.png", panels, info=self._info())
-            drawn.append(self.path / "curves.png")
+            with self._drawn():
+                curves(self.path / "curves.png", panels, info=self._info())
+                made.append(self.path / "curves.png")
         frames = sorted(p for p in (self.path / "samples").glob("*.png") if p.stem.isdigit())
-        if frames:
-            film(frames, [int(p.stem) for p in frames], self.path / "progress.gif")
-            drawn.append(self.path / "progress.gif")
-        return [*drawn, write_report(self.path)]
+        if frames and film:
+            with self._drawn():
+                write_film(frames, [int(p.stem) for p in frames], self.path / "progress.gif")
+                made.append(self.path / "progress.gif")
+        with self._drawn():
+            made.append(write_report(self.path))
+        return made
 
-    def draw_nearest(self, samples: Tensor, source: Source, network: FeatureNetwork, k: int = 5) -> Path:
+    def draw_nearest(self, samples: Tensor, source: Source, network: FeatureNetwork, k: int = 5) -> None:
         """Draws `nearest.png`: samples [n, *shape] in [-1, 1], each beside the k training samples nearest to it in the
         network's features. All of the source passes through the network, once."""
         found = nearest_in(network, source, samples, min(k, len(source)))
         x = source.take(found.positions.flatten()).x.cpu().reshape(*found.positions.shape, *samples.shape[1:])
         picture = nearest(samples.cpu(), x, found.distances, levels=self.data.levels)
-        save_png(picture, self.path / "nearest.png", self._info())
-        return self.path / "nearest.png"
+        with self._drawn():
+            save_png(picture, self.path / "nearest.png", self._info())
 
-    def write_model(self) -> Path:
-        """Writes `model/` from the best checkpoint: weights, what they need to be used, and a card."""
-        path = find_checkpoint(self.path, "best")
-        tensors, meta = load_checkpoint(path)
-        weights = {name: tensor.contiguous() for name, tensor in averaged_weights(tensors).items()}
+    def write_model(self, best: Opened) -> Path:
+        """Writes `model/` from a checkpoint: weights, what they need to be used, and a card."""
+        images = best.meta["images"]
+        content = save({name: tensor.contiguous() for name, tensor in averaged_weights(best.tensors).items()})
         folder = self.path / "model"
-        folder.mkdir(exist_ok=True)
-        scores = [row for row in read_rows(self.path / "scores.jsonl") if row["images"] == meta["images"]]
+        scores = [row for row in read_rows(self.path / "scores.jsonl") if row["images"] == images]
         config = {
             "format": FORMAT,
             "sparring": __version__,
             "weights": "exponential moving average",
-            "images": meta["images"],
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "images": images,
             "data": to_json(self.data),
             "prior": to_json(self.request.recipe.prior),
             "generator": to_json(self.request.recipe.generator),
             "scores": scores[-1] if scores else None,
         }
-        write_atomically(folder / "generator.safetensors", save(weights))
-        write_json(folder / "config.json", config)
-        write_atomically(folder / "README.md", _card(config).encode())
+        with self._kept():
+            folder.mkdir(exist_ok=True)
+            write_atomically(folder / "generator.safetensors", content)
+            write_json(folder / "config.json", config)
+            write_atomically(folder / "README.md", _card(config).encode())
         return folder
 
-    def name_best(self, checkpoint: Path) -> None:
-        """From now on this checkpoint is what `best` means."""
-        write_json(self.path / "checkpoints" / "best.json", {"checkpoint": checkpoint.stem})
+    def name_best(self, images: int) -> None:
+        """From now on the checkpoint at so many images is what `best` means."""
+        with self._kept():
+            name_best(self.path / "checkpoints", images)
 
     def write_verdict(self, verdict: dict[str, Any]) -> None:
         """Writes `verdict.json`, what came of the run; `draw` puts it on the page."""
-        write_json(self.path / "verdict.json", verdict)
+        with self._kept():
+            write_json(self.path / "verdict.json", verdict)
+
+    def finish(self, images: int) -> None:
+        """Says that nothing is missing of a run that ended at so many images."""
+        with self._kept():
+            write_json(self.path / "finished.json", {"images": images})
+
+    def finished(self, images: int) -> bool:
+        """Whether the run ended at so many images and nothing of it is missing."""
+        path = self.path / "finished.json"
+        return path.exists() and read_json(path).get("images") == images
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What a run can't do without: it fails where this can't be written."""
+        try:
+            yield
+        except OSError as error:
+            last = "nothing is saved yet" if self._last is None else f"the checkpoint at {self._last:,} images is whole"
+            raise TrainingError(
+                f"{failure_text(error)}; {last}; make room or mend the folder, then: sparring resume {self.path}"
+            ) from error
+
+    @contextmanager
+    def _drawn(self) -> Iterator[None]:
+        """What a run can do without: it is counted where it can't be written."""
+        try:
+            yield
+        except OSError as error:
+            self.unwritten.append(failure_text(error))
+        except RequestError as error:
+            self.unwritten.append(str(error))
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
-        line = json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(line)
+        append_line(self.path / name, json.dumps(row, allow_nan=False, ensure_ascii=False))
 
     def _save_grid(self, event: Sampled) -> None:
         name, info = f"{event.clock.images:012d}.png", self._info(event.clock.images)
@@ -207,16 +254,36 @@ class RunFolder:
             info=info,
         )
 
+    def _save_fault(self, event: Faulted) -> None:
+        """What failed and what was done, in the log of alarms at the moment to which the run has gone back; what was
+        logged and drawn since will happen again. The batch is kept in `faults/`, for whoever wants to look."""
+        at = {"at_images": event.failed.images, "at_step": event.failed.step}
+        earlier = [row for row in read_rows(self.path / "alarms.jsonl") if "at_images" in row]
+        self.rewind(event.clock.images)
+        for row in [*earlier, *(_clock(event) | what._asdict() | at for what in (event.alarm, event.mending))]:
+            self._append("alarms.jsonl", row)
+        if event.batch:
+            (self.path / "faults").mkdir(exist_ok=True)
+            file = self.path / "faults" / f"{event.failed.images:012d}.safetensors"
+            write_atomically(file, save({name: tensor.contiguous() for name, tensor in event.batch.items()}))
+
     def _class_name(self, label: int) -> str:
         return self.data.class_names[label] if self.data.class_names else str(label)
 
     def _save(self, event: Saved) -> None:
-        folder = self.path / "checkpoints"
-        save_checkpoint(folder, event.clock.images, event.tensors, event.meta)
-        leaders = [f"{images:012d}" for images, _ in event.meta["scores"]["leaders"]]
+        for path in (self.path / name for name in LOGS):
+            if path.exists():
+                flush(path)
+        folder, images = self.path / "checkpoints", event.clock.images
+        recipe = self.request.recipe
+        asked = {"budget": to_json(recipe.train.budget), "recipe_sha256": hash_but_budget(recipe)}
+        path = save_checkpoint(folder, images, event.tensors, event.meta | asked)
+        self._last = images
+        self._damaged.discard(path.stem)
+        leaders = [found for found, _ in event.meta["scores"]["leaders"]]
         if leaders:
-            self.name_best(folder / f"{leaders[0]}.json")
-        prune(folder, set(leaders))
+            name_best(folder, leaders[0])
+        prune(folder, {f"{leader:012d}" for leader in leaders}, self._damaged)
 
     def _info(self, images: int | None = None) -> dict[str, str]:
         info = {
@@ -229,65 +296,10 @@ class RunFolder:
         return info | ({} if images is None else {"images": str(images)})
 
 
-def open_run(path: Path, trusted: tuple[ModuleType, ...] = ()) -> tuple[Request, DataSpec]:
-    """What a run folder was asked to do, and what its data looked like.
-
-    Raises `RequestError` when it is no run folder, or one of another version.
-    """
-    data = _read_request(path)
-    recipe = from_json(data.get("recipe"), trusted)
-    spec = from_json(data.get("data"))
-    if not isinstance(recipe, Recipe) or not isinstance(spec, DataSpec):
-        raise RequestError(f"{path / 'recipe.json'}: holds no recipe")
-    return Request(recipe, data["origin"], tuple(data["choices"]), data["environment"]), spec
-
-
-def open_generator(path: Path, trusted: tuple[ModuleType, ...] = ()) -> tuple[NetworkSpec, Prior, DataSpec]:
-    """What is needed of a run folder to draw from it: the rest of its recipe may come from a file that is not here."""
-    data = _read_request(path)
-    recipe = data.get("recipe") or {}
-    generator, prior = (from_json(recipe.get(part), trusted) for part in ("generator", "prior"))
-    spec = from_json(data.get("data"))
-    if not (isinstance(generator, NetworkSpec) and isinstance(prior, Prior) and isinstance(spec, DataSpec)):
-        raise RequestError(f"{path / 'recipe.json'}: holds no generator")
-    return generator, prior, spec
-
-
-def _read_request(path: Path) -> dict[str, Any]:
-    if not (path / "recipe.json").exists():
-        raise RequestError(f"{path}: not a run folder (it has no recipe.json); expected one that `sparring train` made")
-    data = read_json(path / "recipe.json")
-    if data.get("format") != FORMAT:
-        raise RequestError(
-            f"{path}: run folder of format {data.get('format')!r} written by sparring {data.get('sparring')}, "
-            f"this is {__version__} and reads format {FORMAT}"
-        )
-    return data
-
-
-def find_checkpoint(run: Path, which: str) -> Path:
-    """A checkpoint's JSON file: `best` (the last where nothing was scored), `last`, or the images it was made at."""
-    folder = run / "checkpoints"
-    found = checkpoints(folder)
-    if not found:
-        raise RequestError(f"{run}: has no checkpoint yet; train for longer, or resume it")
-    if which == "last":
-        return found[-1]
-    if which == "best":
-        best = folder / "best.json"
-        return folder / f"{read_json(best)['checkpoint']}.json" if best.exists() else found[-1]
-    for path in found:
-        if which.isdigit() and int(path.stem) == int(which):
-            return path
-    kept = ", ".join(str(int(p.stem)) for p in found)
-    raise RequestError(f"--checkpoint {which!r}: expected best, last or one of {kept}")
-
-
 def taken(path: Path) -> RequestError:
     """What is said of a folder that is there already."""
-    return RequestError(
-        f"--out {path}: exists already; choose another name, or `sparring resume {path}` to go on with it"
-    )
+    on = f"go on with it: sparring resume {path}" if (path / "recipe.json").exists() else "remove it, for it is no run"
+    return RequestError(f"--out {path}: exists already; choose another name, or {on}")
 
 
 def new_folder(name: str) -> Path:
@@ -317,14 +329,15 @@ def _plane_picture(plane: Plane, data: DataSpec) -> Image.Image:
     return draw_plane(plane.real.double().numpy() * scale, plane.fake.double().numpy() * scale, view, logits, slopes)
 
 
-def _clock(event: Stepped | Scored | Alarmed | Mended) -> dict[str, Any]:
+def _clock(event: Stepped | Scored | Alarmed | Faulted | Mended) -> dict[str, Any]:
     clock = event.clock
     return {"images": clock.images, "step": clock.step, "epoch": round(clock.epoch, 4)}
 
 
 def _images_of(line: bytes) -> float:
     try:
-        return float(json.loads(line)["images"])
+        row = json.loads(line)
+        return float(row.get("at_images", row["images"]))
     except (ValueError, KeyError, TypeError):
         return float("inf")
 

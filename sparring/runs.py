@@ -6,9 +6,6 @@ import argparse
 import json
 import math
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,17 +13,21 @@ from typing import Any
 import torch
 
 from sparring.core.errors import RequestError, TrainingError
+from sparring.core.files import remove_leftovers
 from sparring.core.protocols import DataSpec, Source
 from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, parse_size
 from sparring.display import ProgressLine, count_text, time_text, value_lines
+from sparring.environment import differences, environment
 from sparring.metrics.judge import Judge
 from sparring.metrics.provenance import provenance_text
+from sparring.opening import Opened, Request, hash_but_budget, open_checkpoint, open_run
+from sparring.ownership import owned
 from sparring.recipes.automatic import Choice, choose, load_file, settle
 from sparring.recipes.mends import parse_mends
-from sparring.rundir import Request, RunFolder, find_checkpoint, new_folder, open_run, taken
-from sparring.train.checkpoint import load_checkpoint
+from sparring.rundir import RunFolder, new_folder, taken
+from sparring.train.checkpoint import checkpoints
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import parse_budget
 from sparring.train.trainer import Trainer
@@ -58,19 +59,26 @@ def train(options: argparse.Namespace) -> int:
     judge = judge_of_run(recipe, source, held_out, device, options.features)
     # Before the folder: a recipe that can't be played leaves nothing behind.
     trainer = Trainer(recipe, source, device, judge, held_out)
-    request = Request(recipe, options.recipe or recipe.name, reasons, _environment(device))
+    request = Request(recipe, options.recipe or recipe.name, reasons, environment(device, _recipe_file(options)))
     folder = RunFolder.create(out, request, source.spec, source.report)
-    print(f"  {_sizes(trainer)}")
-    return _run(trainer, folder, judge)
+    with owned(out) as warning:
+        _note(warning)
+        print(f"  {_sizes(trainer)}")
+        return play(trainer, folder, judge)
 
 
 def resume(options: argparse.Namespace) -> int:
-    """`sparring resume`: goes on from the last checkpoint."""
+    """`sparring resume`: goes on from the last whole checkpoint, from the beginning where there is none yet, or
+    finishes what is missing of a run that came to its end."""
     path = Path(options.run)
-    trusted = (load_file(options.recipe),) if options.recipe else ()
-    request, data = open_run(path, trusted)
-    meta_path = find_checkpoint(path, "last")
-    tensors, meta = load_checkpoint(meta_path)
+    request, data = open_run(path, (load_file(options.recipe),) if options.recipe else ())
+    with owned(path) as warning:
+        _note(warning)
+        remove_leftovers(path)
+        return _resume(path, request, data, options)
+
+
+def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Namespace) -> int:
     source = request.recipe.source.load()
     if source.spec.sha256 != data.sha256:
         raise RequestError(
@@ -84,47 +92,96 @@ def resume(options: argparse.Namespace) -> int:
     held_out = recipe.source.load_held_out()
     judge = judge_of_run(recipe, source, held_out, device, options.features)
     trainer = Trainer(recipe, source, device, judge, held_out)
-    trainer.load(tensors, meta)
-    if options.budget:
+    here = environment(device, _recipe_file(options))
+    changes = differences(request.environment, here)
+    found = checkpoints(path / "checkpoints")
+    if not any(checkpoint.exists() for checkpoint in found):
+        _note(*changes)
+        print(f"{path}: was stopped before its first checkpoint; it begins again, and is the same run by its seed")
+        folder = RunFolder.write_request(path, request._replace(recipe=recipe, environment=here), data)
+        folder.rewind(-1)
+        return play(trainer, folder, judge)
+    opened = open_checkpoint(path, "last", trainer.state()[0])
+    _load(trainer, opened)
+    made_for = opened.meta.get("recipe_sha256")
+    if made_for is not None and made_for != hash_but_budget(request.recipe):
+        changes.append("recipe.json is not what it was at the checkpoint: nothing can be promised of what follows")
+    # A new budget of which no checkpoint knows yet, because the run was stopped before.
+    unknown = opened.meta.get("budget", to_json(recipe.train.budget)) != to_json(recipe.train.budget)
+    if options.budget or unknown:
         trainer.set_budget(recipe.train.budget)
-    if trainer.done:
+    folder = RunFolder(path, request, data)
+    if trainer.done and folder.finished(trainer.clock.images):
         raise RequestError(f"{path}: its budget of {recipe.train.budget} is spent; give a larger one with --budget")
-    request = request._replace(recipe=recipe)
-    folder = RunFolder.write_request(path, request, data)
-    folder.rewind(meta["images"])
-    print(f"{path}: goes on at {count_text(meta['images'])} images")
-    return _run(trainer, folder, judge)
+    _note(*opened.notes, *changes)
+    images = opened.meta["images"]
+    reasons = (*request.reasons, *(f"resumed at {images:,} images, {change}" for change in changes))
+    folder = RunFolder.write_request(path, request._replace(recipe=recipe, reasons=reasons, environment=here), data)
+    folder.go_on_from(opened, {p.stem for p in found if p.stem > opened.path.stem})
+    if trainer.done:
+        print(f"{path}: came to its end at {count_text(images)} images; what is missing is made")
+    else:
+        print(f"{path}: goes on at {count_text(images)} images")
+    return play(trainer, folder, judge)
 
 
-def _run(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
-    """Plays a trainer out with a progress line, draws the pictures, and says what came of it."""
+def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
+    """Plays a trainer out with a progress line, writes what is kept of a run that is done, and says what came of it.
+
+    Returns an exit code: 130 where Ctrl-C or SIGTERM came. Raises `TrainingError` when training fails, or what a run
+    can't do without can't be written.
+    """
     line = ProgressLine()
-    try:
-        with _signals(trainer):
-            for event in folder.record(trainer.run()):
-                line.show(event, trainer.plan)
-    except TrainingError:
-        line.close()
-        folder.draw()
-        raise
-    line.close()
-    if not trainer.done:
-        folder.draw()
-        print(f"stopped at {count_text(trainer.clock.images)} images, state saved")
-        print(f"to go on: sparring resume {folder.path}")
-        return 130
+    with _Signals(trainer) as signals:
+        try:
+            told = 0
+            if not trainer.done:
+                for event in folder.record(trainer.run()):
+                    line.show(event, trainer.plan)
+                    if not told and folder.unwritten:
+                        line.close()
+                        told = _note(f"{folder.unwritten[0]}; training goes on without pictures that can't be written")
+            line.close()
+            if trainer.done and not signals.heard:
+                signals.over = True
+                return _finish(trainer, folder, judge)
+            folder.draw(film=False)
+        except TrainingError:
+            line.close()
+            folder.draw(film=False)
+            raise
+        except KeyboardInterrupt:
+            line.close()
+        finally:
+            if len(folder.unwritten) > 1:
+                _note(f"{len(folder.unwritten)} pictures could not be written")
+    print(f"stopped at {count_text(trainer.clock.images)} images, state saved")
+    print(f"to go on: sparring resume {folder.path}")
+    return 130
+
+
+def _finish(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
+    """What is made of a run at its end; all of it can be made again, until `finished.json` says that it is there."""
     clock = trainer.clock
     print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
+    before = len(folder.unwritten)
+    best = best_checkpoint(folder.path, trainer, judge)
+    _note(*best.notes)
+    if trainer.scores.leaders:
+        folder.name_best(best.meta["images"])
+    model = folder.write_model(best)
     if judge is not None:
-        folder.name_best(best_checkpoint(folder.path, trainer, judge))
-    model = folder.write_model()
-    if judge is not None:
-        _judge_finished(trainer, folder, judge)
-    *drawn, report = folder.draw()
-    pictures = [*sorted((folder.path / "samples").glob("*.png"))[-1:], *drawn]
+        _judge_finished(trainer, folder, judge, best)
+    drawn = folder.draw()
+    if len(folder.unwritten) == before:
+        folder.finish(clock.images)
+    else:
+        _note(f"{folder.unwritten[-1]}; what is missing is made by: sparring resume {folder.path}")
+    newest = sorted((folder.path / "samples").glob("*.png"))[-1:]
+    pictures = [*newest, *(path for path in drawn if path.name != "report.html")]
     for name, path in [
         *(("picture", p) for p in pictures),
-        ("report", report),
+        *(("report", p) for p in drawn if p not in pictures),
         ("model", model),
         ("run", folder.path),
     ]:
@@ -132,10 +189,10 @@ def _run(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
     return 0
 
 
-def _judge_finished(trainer: Trainer, folder: RunFolder, judge: Judge) -> None:
+def _judge_finished(trainer: Trainer, folder: RunFolder, judge: Judge, best: Opened) -> None:
     """The verdict on a finished run: stored, and said."""
     if math.prod(trainer.source.spec.shape) > 2:  # points of a plane are seen in the plane
-        generator = generator_of(find_checkpoint(folder.path, "best"), trainer)
+        generator = generator_of(best, trainer)
         first = trainer.source.take(torch.arange(NEAREST) % len(trainer.source)).y
         asked = first.cpu() if first is not None and generator.data.y_shape else None  # classes are taken in turn
         folder.draw_nearest(generator.sample(NEAREST, labels=asked).x, trainer.source, judge.network)
@@ -150,23 +207,56 @@ def _judge_finished(trainer: Trainer, folder: RunFolder, judge: Judge) -> None:
     print(f"how sure: {found['sure']}")
 
 
-@contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Within it, Ctrl-C and SIGTERM ask the trainer to save and stop; a second one ends the process at once."""
+class _Signals:
+    """While training, Ctrl-C and SIGTERM ask the trainer to save and stop; once that is over, they raise
+    `KeyboardInterrupt`. A second one ends the process at once."""
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        trainer.stop()
-        for name in before:
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.heard = self.over = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.heard = True
+        for name in self._before:
             signal.signal(name, signal.SIG_DFL)
+        if self.over:
+            raise KeyboardInterrupt
+        self.trainer.stop()
 
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    for name in before:
-        signal.signal(name, ask)
+
+def _load(trainer: Trainer, opened: Opened) -> None:
+    """Takes a checkpoint's state in; whole as it is, it may still be one of another game."""
     try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        trainer.load(opened.tensors, opened.meta)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, RequestError):
+            raise
+        raise RequestError(
+            f"{opened.path}: holds no state of this run ({type(error).__name__}: {error}); was recipe.json changed, or "
+            "the checkpoint made by another version?"
+        ) from None
+
+
+def _note(*texts: str | None) -> int:
+    """Says what is worth knowing beside the progress; returns how many there were."""
+    said = [text for text in texts if text is not None]
+    for text in said:
+        print(f"note: {text}", flush=True)
+    return len(said)
+
+
+def _recipe_file(options: argparse.Namespace) -> Path | None:
+    name = options.recipe or ""
+    return Path(name.rpartition(":")[0]) if ".py:" in name else None
 
 
 def _data(options: argparse.Namespace) -> Data:
@@ -215,15 +305,6 @@ def find_device(name: str | None) -> torch.device:
             f"--device {name}: not available here; choose from {', '.join(k for k, v in available.items() if v)}"
         )
     return torch.device(name)
-
-
-def _environment(device: torch.device) -> dict[str, Any]:
-    return {
-        "device": device.type,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "python": sys.version.split()[0],
-    }
 
 
 def _found(source: Source) -> str:

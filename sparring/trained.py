@@ -10,6 +10,8 @@ from sparring.core.game import Prior
 from sparring.core.protocols import Batch, DataSpec, NetworkSpec
 from sparring.core.seeds import derive
 
+_AVERAGED = "generator.average."
+
 
 class TrainedGenerator:
     """The averaged weights of a generator, in evaluation mode."""
@@ -71,8 +73,14 @@ class TrainedGenerator:
 
 def averaged_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The averaged generator's weights among a checkpoint's tensors."""
-    prefix = "generator.average."
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(_AVERAGED): tensor for name, tensor in tensors.items() if name.startswith(_AVERAGED)}
+
+
+def expected_weights(spec: NetworkSpec, data: DataSpec, prior: Prior) -> dict[str, Tensor]:
+    """What a checkpoint must hold to draw from it: tensors of the right names, types and shapes."""
+    with torch.random.fork_rng(devices=[]):
+        net = spec.build(data, prior.dim)
+    return {f"{_AVERAGED}{name}": tensor for name, tensor in net.state_dict().items()}
 
 
 def label_number(text: str, data: DataSpec) -> int:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from sparring.core.errors import RequestError
 from sparring.core.protocols import Source
 from sparring.core.seeds import derive
 from sparring.metrics.features import FeatureNetwork, choose, load
 from sparring.metrics.frechet import HeldOutFID
 from sparring.metrics.judge import KEEP, Judge, Score
 from sparring.metrics.metric import Metric
-from sparring.rundir import find_checkpoint
+from sparring.opening import Opened, open_checkpoint
 from sparring.scoring import named, score_generator
-from sparring.train.checkpoint import load_checkpoint
 from sparring.train.recipe import Recipe, Scoring
 from sparring.train.scores import Leader
 from sparring.train.trainer import Trainer
-from sparring.trained import TrainedGenerator, averaged_weights
+from sparring.trained import TrainedGenerator, averaged_weights, expected_weights
 
 VERDICT = ("fid", "fid_inf", "kid", "precision_recall", "density_coverage", "classes", "per_class")
 _MOST_TO_CHOOSE = 50_000  # samples of each leader; more tell checkpoints apart no better than the reference can
@@ -82,11 +83,11 @@ def scores_of_leaders(
     return sorted(found, key=lambda leader: leader.value if lower else -leader.value)
 
 
-def best_checkpoint(run: Path, trainer: Trainer, judge: Judge) -> Path:
+def best_checkpoint(run: Path, trainer: Trainer, judge: Judge | None) -> Opened:
     """The checkpoint to take away: of those that scored best during the run, the best on more samples."""
-    leaders = trainer.scores.leaders
-    if len(leaders) < 2:
-        return find_checkpoint(run, "best")
+    leaders, notes = trainer.scores.leaders, list[str]()
+    if judge is None or len(leaders) < 2:
+        return open_checkpoint(run, "best", _expected(trainer))
     first = judge.metrics[0]
     ranking = Judge(
         trainer.source,
@@ -95,11 +96,20 @@ def best_checkpoint(run: Path, trainer: Trainer, judge: Judge) -> Path:
         held_out=trainer.held_out if "held_out" in first.needs else None,
         device=trainer.device,
     )
-    paths = {leader.images: find_checkpoint(run, str(leader.images)) for leader in leaders}
-    generators = ((leader, generator_of(paths[leader.images], trainer)) for leader in leaders)
+
+    def generators() -> Iterator[tuple[Leader, TrainedGenerator]]:
+        for leader in leaders:
+            try:
+                opened = open_checkpoint(run, str(leader.images), _expected(trainer))
+            except RequestError as error:
+                notes.append(f"{error}; it is left out where the best is sought")
+            else:
+                yield leader, generator_of(opened, trainer)
+
     recipe = trainer.recipe
-    found = scores_of_leaders(generators, ranking, trainer.source, recipe.scoring, recipe.train.seed)
-    return paths[found[0].images] if found else find_checkpoint(run, "best")
+    found = scores_of_leaders(generators(), ranking, trainer.source, recipe.scoring, recipe.train.seed)
+    best = open_checkpoint(run, str(found[0].images) if found else "best", _expected(trainer))
+    return best._replace(notes=tuple(dict.fromkeys((*notes, *best.notes))))
 
 
 def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int = KEEP) -> dict[str, Any]:
@@ -114,11 +124,13 @@ def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int =
     own = (metric for metric in recipe.scoring.metrics if isinstance(metric, Metric) and type(metric) not in known)
     metrics = (*own, *metrics)
     judge = ranked_by(source, held_out, metrics, network, trainer.device)
-    found = []
-    for path in dict.fromkeys(find_checkpoint(run, which) for which in ("best", "last")):
-        seed = derive(recipe.train.seed, "verdict")
-        result = score_generator(generator_of(path, trainer), judge, source, samples, seed)
-        found.append((int(path.stem), result))
+    found: list[tuple[int, Score]] = []
+    for which in ("best", "last"):
+        opened = open_checkpoint(run, which, _expected(trainer))
+        if opened.meta["images"] not in (images for images, _ in found):
+            seed = derive(recipe.train.seed, "verdict")
+            result = score_generator(generator_of(opened, trainer), judge, source, samples, seed)
+            found.append((opened.meta["images"], result))
     (images, best), *others = found
     last = {"images": others[0][0], "values": others[0][1].values} if others else None
     return {
@@ -132,11 +144,15 @@ def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int =
     }
 
 
-def generator_of(checkpoint: Path, trainer: Trainer) -> TrainedGenerator:
+def generator_of(checkpoint: Opened, trainer: Trainer) -> TrainedGenerator:
     """The averaged generator of a checkpoint of this trainer's run."""
-    tensors, _ = load_checkpoint(checkpoint)
     recipe = trainer.recipe
-    return TrainedGenerator(recipe.generator, trainer.source.spec, recipe.prior, averaged_weights(tensors))
+    weights = averaged_weights(checkpoint.tensors)
+    return TrainedGenerator(recipe.generator, trainer.source.spec, recipe.prior, weights)
+
+
+def _expected(trainer: Trainer) -> dict[str, Tensor]:
+    return expected_weights(trainer.recipe.generator, trainer.source.spec, trainer.recipe.prior)
 
 
 def _how_sure(best: Score, images: int, last: dict[str, Any] | None, judge: Judge) -> str:

@@ -17,6 +17,7 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.priors import Gaussian
 from sparring.layers import Activation, Dense
 from sparring.networks.layered import Discriminator, Generator
+from sparring.opening import open_checkpoint
 from sparring.pictures.curves import PLOT_HEIGHT
 from sparring.pictures.plane import draw_plane
 from sparring.rundir import Request, RunFolder
@@ -72,7 +73,7 @@ def test_the_card_says_what_the_scores_are_of(tmp_path: Path) -> None:
     weights = {"generator.average.w": torch.zeros(1)}
     saved = Saved(clock, weights, {"scores": {"leaders": []}}, "end")
     list(run.record(iter([Scored(clock, {"fid": 3.25}, made, (), True), saved])))
-    card = (run.write_model() / "README.md").read_text(encoding="utf-8")
+    card = (run.write_model(open_checkpoint(run.path, "best")) / "README.md").read_text(encoding="utf-8")
     assert "Scores of 100 samples against 200 of small (train), pca8 features:\n\n- fid: 3.25\n" in card
 
 
