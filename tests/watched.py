@@ -7,14 +7,13 @@ packages are installed; `typing`, which evaluates the annotations of our own cla
 template of our own.
 """
 
-# ruff: noqa: PTH  # a hook that is called for every file must be quick
-
 from __future__ import annotations
 
 import json
 import os
 import sys
 import sysconfig
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -23,10 +22,10 @@ INSTALLED = tuple(
     for place in (
         *sysconfig.get_paths().values(),
         sys.base_prefix,
-        os.path.join(os.path.dirname(__file__), "..", "sparring"),
+        Path(__file__).parent.parent / "sparring",
     )
 )
-EVALUATES_ANNOTATIONS, COMPILES_OUR_TEMPLATE = "typing.py", os.path.join("jinja2", "environment.py")
+EVALUATES_ANNOTATIONS, COMPILES_OUR_TEMPLATE = "typing.py", str(Path("jinja2", "environment.py"))
 ONLY_PARSES = "ast.py"
 RUNS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn", "subprocess.Popen")
 WRITES = (
@@ -102,11 +101,11 @@ def hook(event: str, args: tuple[Any, ...]) -> None:
 def main() -> None:
     global folder
     folder = os.path.realpath(sys.argv[1])
-    os.environ["SPARRING_CACHE"] = os.path.join(folder, "cache")
+    os.environ["SPARRING_CACHE"] = str(Path(folder, "cache"))
     sys.dont_write_bytecode = True
     sys.addaudithook(hook)
     if sys.argv[2] == "code":  # a test of this file
-        exec(compile(sys.argv[3], os.path.join(INSTALLED[0], "made.py"), "exec"), {})
+        exec(compile(sys.argv[3], str(Path(INSTALLED[0], "made.py")), "exec"), {})
         print(json.dumps(found))
         return
     from sparring.cli import main as command
@@ -120,7 +119,7 @@ def main() -> None:
             arguments.append(word)
     files = {str(getattr(module, "__file__", None) or "") for module in sys.modules.values()} - {__file__}
     # Modules that torch makes up have names of files that are nowhere.
-    found.extend(f"imported {file}" for file in sorted(files) if os.path.exists(file) and not installed(file))
+    found.extend(f"imported {file}" for file in sorted(files) if Path(file).exists() and not installed(file))
     print("\n" + json.dumps({"codes": codes, "found": found}))
 
 
