@@ -30,6 +30,7 @@ class Picture(NamedTuple):
     cropped: bool = False
 
 
+_IS_DEEP = "sparring: 16-bit samples"
 _START_OF_SCAN = b"\xff\xda"  # ITU T.81, table B.1; within the data of a scan 0xff is never followed by 0xda
 _TARGETS = {"1": "L", "L": "L", "LA": "RGBA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "RGBX": "RGB"}
 _TARGETS |= {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB"}
@@ -51,6 +52,7 @@ def open_image(data: bytes) -> Image.Image:
         raise Refused(f"more than the limit of {MAX_PIXELS} pixels") from None
     if image.width * image.height > MAX_PIXELS:
         raise Refused(f"{image.height}x{image.width} is more than the limit of {MAX_PIXELS} pixels")
+    image.info[_IS_DEEP] = any(_is_deep(tile.args) for tile in getattr(image, "tile", ()))  # gone once it is decoded
     if image.format == "JPEG" and data.count(_START_OF_SCAN) > MAX_SCANS:
         raise Refused(f"more than the limit of {MAX_SCANS} scans")
     return image
@@ -70,9 +72,7 @@ def decode(image: Image.Image, size: Size | None = None) -> Picture:
     converted: list[str] = []
     if getattr(image, "is_animated", False):
         converted.append("first frame of several")
-    deep_colour = image.mode not in ("I", "I;16", "I;16B", "I;16L") and any(
-        _is_deep(tile.args) for tile in getattr(image, "tile", ())
-    )
+    deep_colour = image.mode not in ("I", "I;16", "I;16B", "I;16L") and image.info.get(_IS_DEEP)
     if image.getexif().get(0x0112, 1) in range(2, 9):
         converted.append("EXIF orientation applied")
         image = ImageOps.exif_transpose(image)

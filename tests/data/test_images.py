@@ -161,6 +161,14 @@ def test_16_bit_colour_is_counted_as_reduced() -> None:
     assert ppm.converted == ("16-bit colour to 8-bit",)
 
 
+def test_16_bit_colour_is_counted_in_a_folder(tmp_path: Path) -> None:
+    deep = png_bytes(2, 1, 16, 2, b"\0" + bytes([200, 1, 100, 2, 50, 3]) * 2)
+    put(tmp_path, {"0.png": deep, "1.png": deep, "2.png": saved(Image.new("RGB", (2, 1), (200, 100, 50)))})
+    source = load_images(tmp_path)
+    assert source.report["converted"] == {"16-bit colour to 8-bit": 2}
+    assert source.report["duplicates"] == 2
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
