@@ -131,6 +131,7 @@ def test_a_run_killed_or_told_to_stop_anywhere_ends_as_if_it_had_been_left_alone
     whole: tuple[Path, Any], begin: Any, tmp_path: Path
 ) -> None:
     at = [
+        (Moment("step", 2, 0.5), signal.SIGKILL),
         (Moment("tensors half", 9, 0.0, held=True), signal.SIGKILL),
         (Moment("json", 14, 0.0, held=True), signal.SIGKILL),
         (Moment("step", 18, 0.5), signal.SIGTERM),
@@ -139,6 +140,7 @@ def test_a_run_killed_or_told_to_stop_anywhere_ends_as_if_it_had_been_left_alone
         (Moment("step", 36, 0.5), signal.SIGINT),
         (Moment("remove", 38, 0.0, held=True), signal.SIGKILL),
         (Moment("json half", 45, 0.0, held=True), signal.SIGKILL),
+        (Moment("ended", 0, 0.0, held=True), signal.SIGKILL),
     ]
     moments, signals = zip(*at, strict=True)
     usual = killing.usual_seconds(whole[1])
@@ -154,6 +156,7 @@ def test_a_run_killed_or_told_to_stop_anywhere_ends_as_if_it_had_been_left_alone
     lives = [run.deaths[number][1] for number in told]
     assert max(life.ended - life.signalled for life in lives) < 10
     assert run.unreadable == []
+    assert killing.left_behind(tmp_path / "killed" / "run") == []
     assert killing.differences(whole[0] / "run", tmp_path / "killed" / "run") == []
 
 
