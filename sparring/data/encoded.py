@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-import zlib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from sparring.data.limits import printable
 from sparring.data.pixels import Refused, Size, decode, open_image, upright_size
 from sparring.data.streamed import Rows
 from sparring.data.tensors import OFFSET
+
+Result = TypeVar("Result")
 
 MAX_BAD = 0.05
 """Share of images that may be refused before the whole source is."""
@@ -83,11 +85,22 @@ class Seen(NamedTuple):
     def nothing() -> Seen:
         return Seen(Counter(), Counter(), Counter())
 
-    def add(self, found: Header) -> None:
+    def look(self, data: bytes) -> str:
+        """Counts one more image; or says why it is refused, and counts nothing."""
+        try:
+            with warnings.catch_warnings():
+                # Pillow warns of bombs and broken metadata where it could refuse: here it must refuse.
+                warnings.filterwarnings("error", module=r"PIL\.")
+                found = header(data)
+        except Refused as error:
+            return printable(str(error))
+        except Exception as error:  # hostile bytes make decoders raise anything at all
+            return printable(f"cannot be decoded ({type(error).__name__}: {error})")
         self.sizes[f"{found.size[0]}x{found.size[1]}"] += 1
         self.channels["deep" if found.deep else str(found.channels)] += 1
         if found.word:
             self.words[found.word] += 1
+        return ""
 
     def merge(self, others: Iterable[Seen]) -> Seen:
         for other in others:
@@ -206,8 +219,12 @@ class Encoded:
         return ""
 
 
-def again(read: Callable[[], bytes], crc: int, name: Callable[[], str]) -> bytes:
-    """The bytes that `read` gives, if they are those that were indexed; tried three more times before it is given up.
+class Unlike(Exception):  # noqa: N818 (a verdict on what was read)
+    """What is read is no longer what was indexed."""
+
+
+def again(read: Callable[[], Result], name: Callable[[], str]) -> Result:
+    """What `read` gives; where it fails (`OSError`, `Unlike`) it is tried three more times before it is given up.
 
     Raises `SourceError`, beginning with what `name` gives.
     """
@@ -216,13 +233,9 @@ def again(read: Callable[[], bytes], crc: int, name: Callable[[], str]) -> bytes
         if pause:
             time.sleep(pause)
         try:
-            data = read()
+            return read()
         except OSError as error:
-            reason = f"cannot be read ({error.strerror or error})"
-            continue
-        if zlib.crc32(data) == crc:
-            return data
-        reason = "is no longer what was indexed"
-    raise SourceError(
-        f"{name()}: {reason}, after {1 + len(PAUSES)} tries; bring the file back as it was"
-    )
+            reason = f"cannot be read ({printable(str(error.strerror or error))})"
+        except Unlike:
+            reason = "is no longer what was indexed"
+    raise SourceError(f"{name()}: {reason}, after {1 + len(PAUSES)} tries; bring the file back as it was")

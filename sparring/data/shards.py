@@ -11,7 +11,6 @@ import json
 import os
 import re
 import tarfile
-import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.core.errors import RequestError
-from sparring.data.encoded import Seen, again, header
+from sparring.data.encoded import Seen, Unlike, again
 from sparring.data.index import ROW, Indices, Part
 from sparring.data.index import Rows as Index
 from sparring.data.limits import MAX_FILE_BYTES, printable
 from sparring.data.listing import IMAGE_SUFFIXES, _check_member, _tar_members
-from sparring.data.pixels import Refused
 
 MAX_LABEL_BYTES = 2**16
 MOST_LABELS = 2**16
@@ -81,17 +79,9 @@ def index_shard(path: Path) -> tuple[Index, dict[str, Any]]:
             image, label = _sample(group, ignored)
             if image is None:
                 continue
-            try:
-                with warnings.catch_warnings():
-                    # Pillow warns of bombs and broken metadata where it could refuse: here it must refuse.
-                    warnings.filterwarnings("error", module=r"PIL\.")
-                    if len(image.data) > MAX_FILE_BYTES:
-                        raise Refused(f"more than the limit of {MAX_FILE_BYTES} bytes")
-                    seen.add(header(image.data))
-            except Exception as error:  # hostile bytes make decoders raise anything at all
-                known = isinstance(error, Refused)
-                reason = str(error) if known else f"cannot be decoded ({type(error).__name__}: {error})"
-                refused.append((printable(f"{image.key}.{image.suffix}"), printable(reason)))
+            reason = seen.look(image.data)
+            if reason:
+                refused.append((printable(f"{image.key}.{image.suffix}"), reason))
                 continue
             if label is not None:
                 counts[label] += 1
@@ -209,11 +199,14 @@ class Shards:
             # Opened for each sample, so that a file that is gone or another is found out, and none is left open.
             file = os.open(part.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
             try:
-                return os.pread(file, length, offset)
+                data = os.pread(file, length, offset)
             finally:
                 os.close(file)
+            if zlib.crc32(data) != crc:
+                raise Unlike
+            return data
 
-        return again(read, crc, lambda: self.name(number))
+        return again(read, lambda: self.name(number))
 
     def _find(self, number: int) -> tuple[int, int]:
         at = int(np.searchsorted(self.ends, number, side="right"))
