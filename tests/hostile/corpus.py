@@ -41,6 +41,8 @@ class Case(NamedTuple):
     options: tuple[str, ...] = ()
     nobody: bool = False
     """Whether to run as nobody where we are root, whom no permission stops."""
+    mebibytes: int = 64
+    """The most memory that it may take, beyond what the command has loaded."""
 
 
 Files = Mapping[str, bytes]
@@ -364,6 +366,7 @@ FOLDERS = (
         "the largest picture that is let pass",
         LARGE,
         count=2,
+        mebibytes=384,
         options=("--size", "8x8"),
         converted={"1-bit to grey": 1} | AS_RGB,
     ),

@@ -3,9 +3,9 @@
     python worker.py
 
 Says `ready`. A request is a line of JSON on standard input: arguments, folder (where it runs), seconds (after which a
-signal ends the process, whatever it waits for), and where they are true alone (in a child) and nobody (in a child, where
-we are root as a user who owns nothing). The answer is a line of JSON: code, out, err, and mebibytes, the most memory
-that was held beyond what was held at first.
+signal ends the process, whatever it waits for), and where they are true alone (in a child) and nobody (in a child, and
+where we are root as a user who owns nothing). The answer is a line of JSON: code, out, err, and mebibytes, the most
+memory that was held beyond what was held at first.
 """
 
 from __future__ import annotations
