@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,10 +68,13 @@ class RunFolder:
             raise taken(path) from None
         except OSError as error:
             raise RequestError(f"--out {path}: cannot be created ({error.strerror}); choose a writable place") from None
-        write_json(path / "data.json", data_report)
-        folder = cls.write_request(path, request, data)
-        (path / "checkpoints").mkdir()
-        return folder
+        try:
+            write_json(path / "data.json", data_report)
+            (path / "checkpoints").mkdir()
+            return cls.write_request(path, request, data)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
 
     @classmethod
     def write_request(cls, path: Path, request: Request, data: DataSpec) -> RunFolder:
