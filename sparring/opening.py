@@ -116,7 +116,11 @@ def _by_score(newest_first: list[Path], best: int | None) -> list[Path]:
         try:
             leaders = [int(images) for images, _ in read_meta(path)["scores"]["leaders"]]
             break
-        except (DamagedError, KeyError, TypeError, ValueError):
+        except DamagedError:
+            continue
+        except RequestError:  # of a newer version
+            raise
+        except (KeyError, TypeError, ValueError):
             continue
     first = [] if best is None else [folder / f"{best:012d}.json"]
     first += [path for path in (folder / f"{images:012d}.json" for images in leaders) if path in newest_first]
