@@ -186,7 +186,7 @@ def watch(arguments: Sequence[str], marks: int, hold: str) -> int:
 
     io.open = opened
     sys.addaudithook(files)
-    take_step, run, score = Trainer.take_step, Trainer.run, Judge.score
+    take_step, run, load, score = Trainer.take_step, Trainer.run, Trainer.load, Judge.score
 
     def marked_step(self: Trainer) -> None:
         nonlocal step
@@ -199,6 +199,11 @@ def watch(arguments: Sequence[str], marks: int, hold: str) -> int:
         yield from run(self)
         mark("ended")
 
+    def marked_load(self: Trainer, tensors: Any, meta: Any) -> None:
+        load(self, tensors, meta)
+        if self.done:
+            mark("ended")
+
     def marked_score(self: Judge, sample: Callable[[int, int], Any], **more: Any) -> Any:
         def marked_sample(start: int, count: int) -> Any:
             mark("evaluation")
@@ -208,7 +213,8 @@ def watch(arguments: Sequence[str], marks: int, hold: str) -> int:
         mark("judged")
         return found
 
-    Trainer.take_step, Trainer.run, Judge.score = marked_step, marked_run, marked_score  # type: ignore[method-assign]
+    Trainer.take_step, Trainer.run, Trainer.load = marked_step, marked_run, marked_load  # type: ignore[method-assign]
+    Judge.score = marked_score  # type: ignore[method-assign]
     return main(arguments)
 
 
@@ -348,7 +354,7 @@ def signalled_run(
         life = live(_next(job, run), folder, moment, usual, number, begin)
         saved |= {mark.step: mark.at for mark in life.marks if mark.name == "tensors"}
         if life.signalled is None or (number == signal.SIGKILL and life.code != -signal.SIGKILL):
-            if life.code != 0:
+            if life.code != 0 and "is spent" not in life.text:  # killed when all was there
                 found.refused.append(f"exit code {life.code}: {' '.join(life.text.strip().splitlines()[-1:])}")
             break
         found.deaths.append((doing([mark for mark in life.marks if mark.at <= life.signalled]), life))
