@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,6 +145,37 @@ class Indices:
             write_atomically(place, line.encode() + b"\n" + data)
         with self._lock:
             self._rows[path] = rows
+
+
+class Parted:
+    """Samples of many indexed files by number, in the order of the files; `numbers` are those of the labels' texts."""
+
+    def __init__(self, indices: Indices, parts: Sequence[Part], numbers: dict[str, int]) -> None:
+        self.indices = indices
+        self.parts = parts
+        self.ends = np.cumsum([part.num for part in parts])
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def find(self, number: int) -> tuple[Part, int]:
+        """The file of a sample, and the sample's place in its index."""
+        at = int(np.searchsorted(self.ends, number, side="right"))
+        return self.parts[at], number - int(self.ends[at] - self.parts[at].num)
+
+    def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The classes int64 [n] of these samples; None where there are none."""
+        if not self.numbers:
+            return None
+        parts = np.searchsorted(self.ends, numbers, side="right")
+        found = np.empty(len(numbers), np.int64)
+        for at in np.unique(parts):
+            part, inside = self.parts[at], parts == at
+            own = np.array([self.numbers[text] for text in part.about["labels"]], np.int64)
+            rows = self.indices.rows(part)[numbers[inside] - (self.ends[at] - part.num)]
+            found[inside] = own[rows["label"]]
+        return found
 
 
 def check_sums(parts: Iterable[Part]) -> None:

@@ -35,8 +35,8 @@ class Data(SourceSpec):
     `source` is one of `sparring.data.named.NAMES`, or a path: a folder of images or IDX files, an archive of images,
     an IDX file, `.npy` or `.npz`. `size` (H, W) brings all images to one size. `hold_out` samples, drawn evenly from
     all, are set aside: they are not trained on, and judge whether the discriminator learns its samples by heart.
-    Shards (`.tar` in the layout of WebDataset; a file, a folder or a pattern) are read while they are used;
-    with `stream` False they are held in memory instead.
+    Shards (`.tar` in the layout of WebDataset) and `.parquet` files, by a file, a folder or a pattern, are read while
+    they are used; with `stream` False they are held in memory instead.
     """
 
     source: str

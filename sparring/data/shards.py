@@ -14,16 +14,16 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparring.core.errors import RequestError
 from sparring.data.encoded import Seen, Unlike, again
-from sparring.data.index import ROW, Indices, Part
+from sparring.data.index import ROW, Parted
 from sparring.data.index import Rows as Index
 from sparring.data.limits import MAX_FILE_BYTES, printable
 from sparring.data.listing import IMAGE_SUFFIXES, _check_member, _tar_members
@@ -157,57 +157,25 @@ def _field(data: bytes) -> str | None:
     return str(value)[:200] or None
 
 
-class Shards:
+class Shards(Parted):
     """The image files of all shards, by number (see `encoded.Files`)."""
 
-    def __init__(self, indices: Indices, parts: Sequence[Part], numbers: dict[str, int]) -> None:
-        self.indices = indices
-        self.parts = parts
-        self.ends = np.cumsum([part.num for part in parts])
-        self.numbers = numbers
-
-    def __len__(self) -> int:
-        return int(self.ends[-1])
-
     def name(self, number: int) -> str:
-        at, row = self._find(number)
-        part = self.parts[at]
-        offset = int(self.indices.rows(part)[row]["offset"])
-        return printable(f"{part.path}: sample {row} at byte {offset}")
-
-    def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        if not self.numbers:
-            return None
-        parts = np.searchsorted(self.ends, numbers, side="right")
-        found = np.empty(len(numbers), np.int64)
-        for at in np.unique(parts):
-            part, inside = self.parts[at], parts == at
-            own = np.array([self.numbers[text] for text in part.about["labels"]], np.int64)
-            rows = self.indices.rows(part)[numbers[inside] - (self.ends[at] - part.num)]
-            found[inside] = own[rows["label"]]
-        return found
+        part, at = self.find(number)
+        return printable(f"{part.path}: sample {at} at byte {self.indices.rows(part)[at]['offset']}")
 
     def fetch(self, numbers: Sequence[int]) -> list[bytes]:
-        return [self._one(number) for number in numbers]
+        return [again(partial(self._one, number), partial(self.name, number)) for number in numbers]
 
     def _one(self, number: int) -> bytes:
-        at, row = self._find(number)
-        part = self.parts[at]
-        offset, length, crc, _ = self.indices.rows(part)[row].item()
-
-        def read() -> bytes:
-            # Opened for each sample, so that a file that is gone or another is found out, and none is left open.
-            file = os.open(part.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-            try:
-                data = os.pread(file, length, offset)
-            finally:
-                os.close(file)
-            if zlib.crc32(data) != crc:
-                raise Unlike
-            return data
-
-        return again(read, lambda: self.name(number))
-
-    def _find(self, number: int) -> tuple[int, int]:
-        at = int(np.searchsorted(self.ends, number, side="right"))
-        return at, number - int(self.ends[at] - self.parts[at].num)
+        part, at = self.find(number)
+        offset, length, crc, _ = self.indices.rows(part)[at].item()
+        # Opened for each sample, so that a file that is gone or another is found out, and none is left open.
+        file = os.open(part.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            data = os.pread(file, length, offset)
+        finally:
+            os.close(file)
+        if zlib.crc32(data) != crc:
+            raise Unlike
+        return data

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import glob
-import hashlib
-import json
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sparring.core.errors import RequestError
-from sparring.core.protocols import Blocks, DataSpec
-from sparring.data import shards
-from sparring.data.encoded import MAX_BAD, Encoded, Files, Seen, changes, form_of
-from sparring.data.index import Indices, Part, check_sums
+from sparring.data import parquet, shards
+from sparring.data.assembled import Origin, classes_of, images_source, vectors_source
+from sparring.data.index import Indices, check_sums
 from sparring.data.limits import printable
 from sparring.data.listing import IMAGE_SUFFIXES, SPLIT_FOLDERS
 from sparring.data.pixels import Size
-from sparring.data.streamed import Streamed, check_count, in_blocks
+from sparring.data.streamed import Streamed, in_blocks
 
 _SPLIT = re.compile(rf"({'|'.join(sorted(SPLIT_FOLDERS, key=len, reverse=True))})(?![a-z])", re.IGNORECASE)
 _CLASS_NAMES = "classnames.txt"
@@ -55,12 +51,19 @@ def files_of(path: Path, suffix: str, split: str) -> list[Path]:
 
 
 def load(path: Path, split: str, size: Size | None, labels: str) -> Streamed | None:
-    """The source that a path or a pattern leads to, if that is one of shards; else None."""
+    """The source that a path or a pattern leads to, if that is one of shards or of Parquet files; else None."""
+    place = path
     try:
-        files = files_of(path, ".tar", split)
+        if path.is_dir() and not _only_parts(path):
+            place = path / "data"  # where Hugging Face's sets have their files
+            if not place.is_dir() or not _only_parts(place):
+                return None
+        files, tables = files_of(place, ".tar", split), files_of(place, ".parquet", split)
     except OSError:
         return None  # whoever opens it will say what is wrong
-    if files and (_only_parts(path) if path.is_dir() else files[0] != path or shards.is_shard(path)):
+    if tables:
+        return load_tables(tables, printable(str(path)), split, size, labels)
+    if files and (files[0] != path or shards.is_shard(path)):
         return load_shards(files, printable(str(path)), split, size, labels)
     return None
 
@@ -81,135 +84,44 @@ def load_shards(files: Sequence[Path], where: str, split: str, size: Size | None
         Origin("shards of images", where, files[0].parent.name, parts, started),
         lambda numbers: shards.Shards(indices, [part for part in parts if part.num], numbers),
         in_blocks([part.num for part in parts]),
-        classes_of(parts, files[0].parent, where, labels),
+        classes_of(parts, _class_names(files[0].parent), where, labels),
         split,
         size,
     )
 
 
-class Origin(NamedTuple):
-    """Where a source comes from."""
+def load_tables(files: Sequence[Path], where: str, split: str, size: Size | None, labels: str) -> Streamed:
+    """Parquet files of images or of rows of numbers.
 
-    kind: str
-    where: str
-    name: str
-    parts: Sequence[Part]
-    started: float
-
-
-class Classes(NamedTuple):
-    names: tuple[str, ...]
-    numbers: dict[str, int]
-    """By the label as it is written in the files; empty where there are none, or they are set aside."""
-    counts: dict[str, int]
-    """By name."""
-    note: str
-
-
-def images_source(
-    origin: Origin,
-    files: Callable[[dict[str, int]], Files],
-    blocks: Blocks,
-    classes: Classes,
-    split: str,
-    size: Size | None,
-) -> Streamed:
-    """The source that indexed image files make; `files` are given the numbers of the labels."""
-    where, parts = origin.where, origin.parts
-    count = sum(part.num for part in parts)
-    refused = [tuple(entry) for part in parts for entry in part.about["refused"]]
-    num_refused = sum(part.about["num_refused"] for part in parts)
-    if num_refused > MAX_BAD * (count + num_refused):
-        raise RequestError(
-            f"{where}: {num_refused} of {count + num_refused} images are bad, more than {MAX_BAD:.0%}; the first is "
-            f"{refused[0][0]!r}: {refused[0][1]}; remove or replace them"
-        )
-    check_count(count, where)
-    seen = Seen.nothing().merge(Seen(*map(Counter, part.about["seen"].values())) for part in parts)
-    form = form_of(seen, size, where)
-    shape = (form.channels, *form.size)
-    levels = 65536 if form.deep else 256
-    about = [shape, levels, form.resize, classes.names, sorted(classes.numbers.items())]
-    sha256 = hashlib.sha256(json.dumps([*about, *(part.sha256 for part in parts)]).encode()).hexdigest()
-    ignored = sum((Counter(part.about["ignored"]) for part in parts), Counter[str]())
-    notes = [*_changed(parts), classes.note] if classes.note else _changed(parts)
-    if ignored:
-        kinds = ", ".join(f"{number} {name}" for name, number in ignored.most_common(5))
-        notes.append(f"files that are neither images nor labels were ignored: {kinds}")
-    if num_refused > len(refused):
-        notes.append(f"{num_refused} images are refused, of which the first {len(refused)} are named")
-    spec = DataSpec(
-        name=printable(origin.name),
-        shape=shape,
-        levels=levels,
-        num_classes=len(classes.names),
-        class_names=classes.names,
-        sha256=sha256,
-    )
-    report = {
-        "source": spec.name,
-        "split": split,
-        "kind": origin.kind,
-        "count": count,
-        "shape": list(shape),
-        "levels": levels,
-        "classes": classes.counts,
-        **changes(seen, form),
-        "channels": form.channels,
-        "duplicates": None,
-        "ignored": ignored.total(),
-        "refused": [{"file": name, "reason": reason} for name, reason in refused],
-        "notes": [*notes, f"read from {len(parts)} files while it is used, {blocks.window} blocks at a time are mixed"],
-        "sha256": sha256,
-        "seconds": round(time.perf_counter() - origin.started, 3),
-    }
-    order = ("source", "split", "kind", "count", "shape", "levels", "classes", "sizes", "channels", "converted")
-    report = {key: report[key] for key in order} | report
-    return Streamed(Encoded(files(classes.numbers), form), spec, report, blocks)
-
-
-def classes_of(parts: Sequence[Part], folder: Path, where: str, labels: str) -> Classes:
-    """The classes that the labels of all files make: numbers from 0, or names in sorted order.
-
-    Raises `RequestError` for samples without a label among others, for negative numbers, and for numbers or names that
-    `classnames.txt` does not have.
+    Raises `RequestError` as `load_shards` does, without pyarrow, and for numbers that are not in [-1, 1].
     """
-    counts = sum((Counter(part.about["labels"]) for part in parts), Counter[str]())
-    if not counts or labels == "ignore":
-        aside = f"labels ignored as asked: {len(counts)} classes set aside, training is unconditional"
-        return Classes((), {}, {}, aside if counts else "no labels: training is unconditional")
-    missing = sum(part.about["unlabelled"] for part in parts)
-    if missing:
+    started = time.perf_counter()
+    indices = Indices("table", parquet.index_table)
+    parts = [indices.part(file) for file in files]
+    check_sums(parts)
+    columns = parquet.columns_of(parts, where)
+    if columns.numbers and size is not None:
         raise RequestError(
-            f"{where}: labels missing for {missing} of {missing + counts.total()} images; give each a KEY.cls, or set "
-            "labels=ignore"
+            f"{where}: --size is for images; these samples are vectors of {len(columns.numbers)} numbers"
         )
-    given = _class_names(folder)
-    if all(re.fullmatch(r"-?\d{1,18}", text) for text in counts):
-        highest = max(int(text) for text in counts)
-        if min(int(text) for text in counts) < 0:
-            raise RequestError(f"{where}: a label is negative; expected 0, 1, 2, ...")
-        if highest >= (len(given) or counts.total()):
-            has = f"{len(given)} names in {_CLASS_NAMES}" if given else f"{counts.total()} samples"
-            raise RequestError(f"{where}: label {highest} for {has}; number the classes from 0 without gaps")
-        names = given or tuple(str(i) for i in range(highest + 1))
-        numbers = {text: int(text) for text in counts}
-    else:
-        names = given or tuple(sorted(counts))
-        numbers = {name: i for i, name in enumerate(names)}
-        unknown = sorted(counts.keys() - numbers.keys())
-        if unknown:
-            raise RequestError(f"{where}: label {printable(unknown[0])!r} is not among the names in {_CLASS_NAMES}")
-        numbers = {text: numbers[text] for text in counts}
-    found = dict.fromkeys(names, 0)
-    for text, number in numbers.items():
-        found[names[number]] += counts[text]
-    names = tuple(map(printable, names))
-    if len(set(names)) < len(names):
-        raise RequestError(f"{where}: two classes have the same name; give each class its own")
-    empty = [name for name, count in zip(names, found.values(), strict=True) if not count]
-    note = f"{len(empty)} of {len(names)} classes have no sample, the first is {empty[0]!r}" if empty else ""
-    return Classes(names, numbers, dict(zip(names, found.values(), strict=True)), note)
+    some = [part for part in parts if part.num]
+    origin = Origin("Parquet", where, files[0].stem if len(files) == 1 else files[0].parent.name, parts, started)
+    classes = classes_of(parts, columns.names or _class_names(files[0].parent), where, labels)
+    blocks = parquet.blocks_of(parts)
+    if columns.image:
+        return images_source(
+            origin, lambda numbers: parquet.TableFiles(indices, some, numbers, columns), blocks, classes, split, size
+        )
+    levels = 256 if columns.is_bytes else 0
+    return vectors_source(
+        origin,
+        lambda numbers: parquet.TableRows(indices, some, numbers, columns),
+        blocks,
+        classes,
+        split,
+        len(columns.numbers),
+        levels,
+    )
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -219,11 +131,6 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError):
         return ()
     return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _changed(parts: Sequence[Part]) -> list[str]:
-    changed = [printable(part.path.name) for part in parts if part.changed]
-    return [f"{len(changed)} files changed since they were used before, the first is {changed[0]}"] if changed else []
 
 
 def _only_parts(folder: Path) -> bool:
