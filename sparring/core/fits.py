@@ -27,7 +27,10 @@ def fits(value: Any, hint: Any, where: str) -> Any:
         if value in args:
             return value
     elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise RequestError(f"{where}: expected a number that a float can hold, found one of more") from None
     elif hint is Any or (
         isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool)
     ):

@@ -162,7 +162,7 @@ def _set(value: Any, path: list[str], text: str, whole: str) -> Any:
         return _parse(text)
     head, rest = path[0], path[1:]
     if isinstance(value, tuple):
-        if not head.isdigit() or int(head) >= len(value):
+        if not head.isdecimal() or int(head) >= len(value):  # "²" is a digit
             raise RequestError(f"--set {whole}: {head!r} is not an index of a list of {len(value)}")
         at = int(head)
         return (*value[:at], _set(value[at], rest, text, whole), *value[at + 1 :])

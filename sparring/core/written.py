@@ -25,10 +25,11 @@ def written(text: str, hint: Any, base: type, where: str) -> Any:
     Raises `RequestError`, beginning with `where`, for names that fit no class of the field, and for other expressions.
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
+        return _read(ast.parse(text.strip(), mode="eval").body, hint, base, where)
+    except RequestError:
+        raise
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):  # any text is parsed, of any depth
         raise RequestError(f"{where}: expected JSON, or parts such as {_example(hint, base)}, found {text!r}") from None
-    return _read(tree, hint, base, where)
 
 
 def holds_specs(hint: Any, base: type) -> bool:

@@ -111,7 +111,7 @@ def list_zip(path: Path, stack: ExitStack) -> Listing:
         kind = stat.S_IFMT(member.external_attr >> 16)
         _check_member(path, member.orig_filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
         total += member.file_size
-        if not member.is_dir():
+        if not member.filename.endswith("/"):  # `is_dir` fails where there is no name
             members.append(member)
     _check_total(path, total)
 

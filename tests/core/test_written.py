@@ -67,3 +67,21 @@ def test_what_can_t_be_meant_is_said_and_never_run(field: str, text: str, messag
         Adversarial().with_path(field, text)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        *[("penalties", text) for text in ("\udcff", "R1\0", "(" * 3000, "-" * 3000 + "1", "{[]}", "a" + ".b" * 3000)],
+        *[
+            ("d_steps", "1" * 5000),
+            ("penalties", f"R1(weight=1{'0' * 400})"),
+            ("d_steps", "[" * 3000),
+            ("penalties.²", "R1"),
+        ],
+    ],
+    ids=lambda text: text[:9].encode("unicode_escape").decode(),
+)
+def test_no_text_of_any_depth_or_length_is_more_than_refused(path: str, text: str) -> None:
+    with pytest.raises(RequestError, match=f"--set {path}: "):
+        Adversarial(penalties=(R1(),)).with_path(path, text)

@@ -580,6 +580,15 @@ def test_headers_that_stall_a_tar_reader_are_refused(tmp_path: Path, png: Png) -
             load_images(tmp_path / "b.tar")
 
 
+def test_a_zip_with_a_nameless_member_is_read(tmp_path: Path, png: Png) -> None:
+    path = pack_zip(many(png, 4), tmp_path / "a.zip")
+    data = bytearray(path.read_bytes())
+    at = data.rfind(b"PK\1\2")
+    data[at + 28 : at + 34] = struct.pack("<HHH", 0, 0, 7)  # the seven bytes of its name are a comment
+    path.write_bytes(data)
+    assert (len(load_images(path)), load_images(path).report["ignored"]) == (3, 1)
+
+
 def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path) -> None:
     whole = saved(Image.new("L", (16, 16), 90), "JPEG", progressive=True)
     last = whole[whole.rfind(b"\xff\xda") : -2]

@@ -615,6 +615,7 @@ ARCHIVES = (
     file(
         "zip with a directory before its beginning", "a.zip", ZIP[:-10] + b"\xff\xff\xff\x7f" + ZIP[-6:], refused=READ
     ),
+    file("zip with a nameless member", "a.zip", patched(1, 28, struct.pack("<HHH", 0, 0, 7)), count=GOOD - 1),
     file("zip with two members of one name", "a.zip", duplicated(), count=GOOD),
     file("zip with a bad member", "a.zip", zipped(good() | {"x.png": b"text"}), count=GOOD, bad={"x.png": NO_IMAGE}),
     file(
