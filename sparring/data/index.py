@@ -22,7 +22,7 @@ from sparring.core.errors import RequestError
 from sparring.core.files import cache_folder, write_atomically
 from sparring.data.limits import printable
 
-VERSION = 1
+VERSION = 2
 ROW = np.dtype([("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("label", "<i4")])
 """Of one sample: where its bytes are (or its row of the table), their CRC-32, and its label's place among the labels of
 the file, -1 for none."""
@@ -48,14 +48,37 @@ class Part(NamedTuple):
 
 
 Build = Callable[[Path], tuple[Rows, dict[str, Any]]]
+Stamp = tuple[str, str]
+"""What says that something is as it was: its size, and when it changed."""
+
+
+def file_stamp(path: Path) -> Stamp:
+    info = path.stat()
+    return str(info.st_size), str(info.st_mtime_ns)
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Indices:
-    """The indices of files of one kind; `build` makes one from a file. Safe to use from several threads."""
+    """The indices of files of one kind; `build` makes one from a file. Safe to use from several threads.
 
-    def __init__(self, kind: str, build: Build) -> None:
+    What is indexed may be a folder, if `stamp` and `hashed` say of it what they say of a file.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        build: Build,
+        stamp: Callable[[Path], Stamp] = file_stamp,
+        hashed: Callable[[Path], str] = file_hash,
+    ) -> None:
         self.kind = kind
         self.build = build
+        self.stamp = stamp
+        self.hashed = hashed
         self._rows: OrderedDict[Path, Rows] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -66,26 +89,26 @@ class Indices:
         """
         where = printable(str(path))
         try:
-            before = path.stat()
+            before = self.stamp(path)
             kept = self._read_head(path)
-            if kept is not None and kept["size"] == before.st_size:
-                if kept["mtime"] == before.st_mtime_ns:
+            if kept is not None and kept["size"] == before[0]:
+                if kept["changed"] == before[1]:
                     return _part(path, kept)
-                if kept["sha256"] == _hash(path):
+                if kept["sha256"] == self.hashed(path):
                     return _part(path, kept)
             rows, about = self.build(path)
-            sha256 = _hash(path)
-            after = path.stat()
+            sha256 = self.hashed(path)
+            after = self.stamp(path)
         except OSError as error:
             raise RequestError(f"{where}: cannot be read ({error.strerror or error})") from None
         if len(rows) > MAX_SAMPLES:
             raise RequestError(f"{where}: {len(rows)} samples in one file; expected at most {MAX_SAMPLES}: cut it")
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        if before != after:
             raise RequestError(f"{where}: changes while it is read; wait until it is whole")
         head = {
             "version": VERSION,
-            "size": after.st_size,
-            "mtime": after.st_mtime_ns,
+            "size": after[0],
+            "changed": after[1],
             "sha256": sha256,
             "num": len(rows),
             "about": about,
@@ -206,8 +229,3 @@ def _part(path: Path, head: dict[str, Any]) -> Part:
 
 def _own(head: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -36,7 +36,8 @@ class Data(SourceSpec):
     an IDX file, `.npy` or `.npz`. `size` (H, W) brings all images to one size. `hold_out` samples, drawn evenly from
     all, are set aside: they are not trained on, and judge whether the discriminator learns its samples by heart.
     Shards (`.tar` in the layout of WebDataset) and `.parquet` files, by a file, a folder or a pattern, are read while
-    they are used; with `stream` False they are held in memory instead.
+    they are used, and so are folders of images that would take more than 40 % of the free memory, or any folder of
+    images with `stream` True; with False all is held in memory.
     """
 
     source: str
@@ -102,6 +103,11 @@ class Data(SourceSpec):
             from sparring.data.images import resize_source
 
             source = resize_source(source, self.size)
+        if self.stream and isinstance(source, Resident):
+            raise RequestError(
+                f"source.stream: {printable(self.source)} is read as a whole; expected a folder of images, .tar shards "
+                "or .parquet files"
+            )
         if self.labels == "ignore" and isinstance(source, Resident):
             source = source.without_labels()
         seconds = round(time.perf_counter() - started, 3)
@@ -140,6 +146,10 @@ class Data(SourceSpec):
                 f"{printable(self.source)}: a kind of file that is not read; expected a folder of images, one of "
                 f"{' '.join(images.ARCHIVE_SUFFIXES)}, an IDX file, .npy or .npz"
             )
+        if path.is_dir() and self.stream is not False:
+            streamed = streams.load_folder(path, self.split, self.size, self.labels, asked=self.stream is True)
+            if streamed is not None:
+                return streamed
         return images.load_images(path, split=self.split, size=self.size, labels=self.labels)
 
     def _hint(self) -> str:

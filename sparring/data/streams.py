@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparring.core.errors import RequestError
-from sparring.data import parquet, shards
+from sparring.data import loose, parquet, shards
 from sparring.data.assembled import Origin, classes_of, images_source, vectors_source
 from sparring.data.index import Indices, check_sums
 from sparring.data.limits import printable
@@ -66,6 +66,32 @@ def load(path: Path, split: str, size: Size | None, labels: str) -> Streamed | N
     if files and (files[0] != path or shards.is_shard(path)):
         return load_shards(files, printable(str(path)), split, size, labels)
     return None
+
+
+def load_folder(path: Path, split: str, size: Size | None, labels: str, *, asked: bool) -> Streamed | None:
+    """A folder of images read while it is used, if that was asked for, or if it is too large to be held; else None."""
+    started, where = time.perf_counter(), printable(str(path))
+    folder = loose.Folder(path, split, labels)
+    taken = folder.takes(size)
+    if not (asked or loose.too_large(taken)):
+        return None
+    indices = folder.indices()
+    part = indices.part(path)
+    source = images_source(
+        Origin("folder of images", where, path.name or where, [part], started),
+        lambda numbers: loose.FolderFiles(folder, indices, [part], numbers),
+        in_blocks([part.num]),
+        classes_of([part], (), where, labels),
+        split,
+        size,
+    )
+    source.report["notes"] = [*folder.notes, *source.report["notes"]]
+    if not asked:
+        source.report["notes"].append(
+            f"held in memory they would take about {taken >> 20} MiB, more than {loose.SHARE:.0%} of what is free; "
+            "source.stream=false holds them all the same"
+        )
+    return source
 
 
 def load_shards(files: Sequence[Path], where: str, split: str, size: Size | None, labels: str) -> Streamed:
