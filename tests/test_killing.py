@@ -141,6 +141,7 @@ def test_a_run_killed_or_told_to_stop_anywhere_ends_as_if_it_had_been_left_alone
         (Moment("remove", 38, 0.0, held=True), signal.SIGKILL),
         (Moment("json half", 45, 0.0, held=True), signal.SIGKILL),
         (Moment("ended", 0, 0.0, held=True), signal.SIGKILL),
+        (Moment("ended", 0, 0.0, held=True), signal.SIGKILL),
     ]
     moments, signals = zip(*at, strict=True)
     usual = killing.usual_seconds(whole[1])
