@@ -26,8 +26,8 @@ from sparring.data.tensors import Resident, from_arrays
 IMAGES_NAME = re.compile(r"images[-.]idx[34]-ubyte(\.gz)?$")
 
 
-def read_idx(path: Path, md5: str = "") -> NDArray[np.uint8]:
-    """The array of one IDX file. `md5`, if given, is the expected MD5 of the uncompressed bytes.
+def read_idx(path: Path, sha256: str = "") -> NDArray[np.uint8]:
+    """The array of one IDX file. `sha256`, if given, is the expected SHA-256 of the uncompressed bytes.
 
     Raises `RequestError` for anything but a header and exactly the bytes that it promises; nothing is allocated on the
     word of a header that the file's size contradicts.
@@ -37,14 +37,14 @@ def read_idx(path: Path, md5: str = "") -> NDArray[np.uint8]:
         size = path.stat().st_size
         with path.open("rb") as file:
             if path.suffix != ".gz":
-                return _read(file, name, md5, size)
+                return _read(file, name, sha256, size)
             with gzip.open(file) as unpacked:
-                return _read(cast(BinaryIO, unpacked), name, md5, size * DEFLATE_RATIO)
+                return _read(cast(BinaryIO, unpacked), name, sha256, size * DEFLATE_RATIO)
     except (OSError, EOFError, zlib.error) as error:
         raise RequestError(f"{name}: cannot be read ({error}); fetch the file again") from None
 
 
-def _read(file: BinaryIO, name: str, md5: str, most: int) -> NDArray[np.uint8]:
+def _read(file: BinaryIO, name: str, sha256: str, most: int) -> NDArray[np.uint8]:
     header = file.read(4)
     if len(header) < 4 or header[:2] != b"\0\0":
         raise RequestError(f"{name}: not an IDX file; expected it to start with two zero bytes, a type and a rank")
@@ -71,12 +71,13 @@ def _read(file: BinaryIO, name: str, md5: str, most: int) -> NDArray[np.uint8]:
     if filled < count or file.read(1):
         found = f"only {filled}" if filled < count else "more"
         raise RequestError(f"{name}: shape {list(shape)} needs {count} bytes, found {found}; fetch the file again")
-    if md5:
-        content = hashlib.md5(header + sides, usedforsecurity=False)
+    if sha256:
+        content = hashlib.sha256(header + sides)
         content.update(values)
-        if content.hexdigest() != md5:
+        if content.hexdigest() != sha256:
             raise RequestError(
-                f"{name}: its content has MD5 {content.hexdigest()}, expected {md5}; delete it and fetch it again"
+                f"{name}: its content has SHA-256 {content.hexdigest()}, expected {sha256}; delete it and fetch it "
+                "again"
             )
     return np.frombuffer(values, np.uint8).reshape(shape)
 

@@ -27,6 +27,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sparring.core.download import fetch
 from sparring.core.errors import RequestError, nearest
 from sparring.core.files import cache_folder, write_atomically
 from sparring.data.idx import read_idx
@@ -38,11 +39,13 @@ NAMES = ("cifar10", "digits", "fashion-mnist", "mnist", *TOYS)
 
 
 class Remote(NamedTuple):
-    """One published file. `content_md5` is of the bytes inside the gzip, where known: it survives recompression."""
+    """One published file, its SHA-256 and its bytes. `content_sha256` is of the bytes inside the gzip, where known: it
+    survives recompression."""
 
     file: str
-    md5: str
-    content_md5: str = ""
+    sha256: str
+    size: int
+    content_sha256: str = ""
 
 
 class IdxSet(NamedTuple):
@@ -54,43 +57,77 @@ class IdxSet(NamedTuple):
     class_names: tuple[str, ...]
 
 
-# The MD5 sums of the gzipped files are those that torchvision and the sets' own pages publish.
+# The hashes are of the files that the sets' own pages publish, whose MD5 sums stand there.
 MNIST = IdxSet(
     name="mnist",
     url="https://ossci-datasets.s3.amazonaws.com/mnist/",
     files={
         "train": (
             Remote(
-                "train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"
+                "train-images-idx3-ubyte.gz",
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                9_912_422,
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             ),
             Remote(
-                "train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"
+                "train-labels-idx1-ubyte.gz",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                28_881,
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             ),
         ),
         "test": (
-            Remote("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
-            Remote("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
+            Remote(
+                "t10k-images-idx3-ubyte.gz",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                1_648_877,
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            Remote(
+                "t10k-labels-idx1-ubyte.gz",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                4_542,
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
         ),
     },
     class_names=tuple("0123456789"),
 )
 FASHION_MNIST = IdxSet(
     name="fashion-mnist",
-    url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     files={
         "train": (
-            Remote("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-            Remote("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
+            Remote(
+                "train-images-idx3-ubyte.gz",
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                26_421_880,
+            ),
+            Remote(
+                "train-labels-idx1-ubyte.gz",
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                29_515,
+            ),
         ),
         "test": (
-            Remote("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
-            Remote("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
+            Remote(
+                "t10k-images-idx3-ubyte.gz",
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                4_422_102,
+            ),
+            Remote(
+                "t10k-labels-idx1-ubyte.gz",
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                5_148,
+            ),
         ),
     },
     class_names=("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
 )
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/"
-CIFAR10 = Remote("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
+CIFAR10 = Remote(
+    "cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", 170_052_171
+)
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -137,9 +174,9 @@ def load_idx_set(published: IdxSet, split: str) -> Resident:
     for remote in (images, labels):
         path = _find(folder, remote) if folder else None
         path = path or _download(published.name, published.url, remote)
-        if not remote.content_md5:
-            _check_md5(path, remote.md5)
-        arrays.append(read_idx(path, md5=remote.content_md5))
+        if not remote.content_sha256:
+            _check_hash(path, remote.sha256)
+        arrays.append(read_idx(path, sha256=remote.content_sha256))
     source = from_arrays(arrays[0], arrays[1], name=published.name, class_names=published.class_names)
     source.report["kind"] = "known set (IDX)"
     return source
@@ -162,33 +199,33 @@ def _places(name: str) -> list[Path]:
 
 
 def _find(folder: Path, remote: Remote) -> Path | None:
-    names = [remote.file] + ([remote.file.removesuffix(".gz")] if remote.content_md5 else [])
+    names = [remote.file] + ([remote.file.removesuffix(".gz")] if remote.content_sha256 else [])
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _check_md5(path: Path, md5: str) -> None:
+def _check_hash(path: Path, sha256: str) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != md5:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
         raise RequestError(
-            f"{printable(str(path))}: has MD5 {found}, expected {md5}; delete it and fetch the published file again"
+            f"{printable(str(path))}: has SHA-256 {found}, expected {sha256}; delete it and fetch the published file "
+            "again"
         )
 
 
 def _download(name: str, url: str, remote: Remote) -> Path:
     """The file in the cache, fetched and checked. Raises `RequestError` saying what to fetch by hand and where to."""
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")  # what fails is said once, by the error below
-
     folder = cache_folder() / name
+    path = folder / remote.file
     try:
-        return Path(pooch.retrieve(url + remote.file, f"md5:{remote.md5}", fname=remote.file, path=folder))
+        if not path.exists():
+            fetch(url + remote.file, remote.sha256, remote.size, path)
+        return path
     except (OSError, ValueError) as error:
         looked = " and ".join(str(place) for place in _places(name))
         raise RequestError(
             f"{name}: {remote.file} is not in {looked}, and {url}{remote.file} gave {type(error).__name__}; download "
-            f"it (MD5 {remote.md5}) into {folder}, or set SPARRING_DATA to the folder that has {name}/"
+            f"it (SHA-256 {remote.sha256}) into {folder}, or set SPARRING_DATA to the folder that has {name}/"
         ) from None
 
 
@@ -196,7 +233,7 @@ _RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
 
 
 def _read_binary_cifar(path: Path, split: str) -> Resident:
-    _check_md5(path, CIFAR10.md5)
+    _check_hash(path, CIFAR10.sha256)
     source = read_cifar_records(path, split)
     source.report["kind"] = "known set (binary records)"
     return source

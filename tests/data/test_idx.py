@@ -120,10 +120,10 @@ def test_a_damaged_gzip_is_refused(tmp_path: Path) -> None:
 def test_the_content_hash_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(GOOD))
-    right = hashlib.md5(GOOD, usedforsecurity=False).hexdigest()
-    assert read_idx(path, md5=right).shape == (2, 4, 3)
-    with pytest.raises(RequestError, match=f"MD5 {right}, expected 0000"):
-        read_idx(path, md5="0" * 32)
+    right = hashlib.sha256(GOOD).hexdigest()
+    assert read_idx(path, sha256=right).shape == (2, 4, 3)
+    with pytest.raises(RequestError, match=f"SHA-256 {right}, expected 0000"):
+        read_idx(path, sha256="0" * 64)
 
 
 def reference(data: bytes) -> np.ndarray | None:

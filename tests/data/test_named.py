@@ -22,8 +22,8 @@ from sparring.data import named
 from sparring.data.named import IdxSet, Remote, load_cifar10, load_digits, load_idx_set, load_named
 
 
-def md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -36,7 +36,10 @@ PACKED = {name: gzip.compress(data, mtime=0) for name, data in CONTENT.items()}
 
 
 def tiny(url: str = "http://127.0.0.1:9/", content: bool = True) -> IdxSet:
-    remotes = [Remote(name, md5(PACKED[name]), md5(CONTENT[name]) if content else "") for name in PACKED]
+    remotes = [
+        Remote(name, sha256(PACKED[name]), len(PACKED[name]), sha256(CONTENT[name]) if content else "")
+        for name in PACKED
+    ]
     return IdxSet("tiny", url, {"train": (remotes[0], remotes[1])}, ("a", "b"))
 
 
@@ -108,7 +111,7 @@ def test_a_set_is_downloaded_once_and_checked(away: Path, server: tuple[str, Pat
 def test_a_download_that_does_not_match_its_hash_is_not_used(away: Path, server: tuple[str, Path, list[str]]) -> None:
     url, folder, _ = server
     (folder / "images.gz").write_bytes(gzip.compress(b"something else"))
-    with pytest.raises(RequestError, match=r"gave ValueError; download it \(MD5 ") as caught:
+    with pytest.raises(RequestError, match=r"gave ValueError; download it \(SHA-256 ") as caught:
         load_idx_set(tiny(url), "train")
     assert str(away / "tiny") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -153,7 +156,7 @@ def test_own_data_that_do_not_match_are_refused(
     (tmp_path / "tiny").mkdir()
     for name, data in CONTENT.items():
         (tmp_path / "tiny" / name).write_bytes(gzip.compress(data[:-1] + b"\1"))
-    with pytest.raises(RequestError, match=r"images.gz: .* MD5 .*, expected .*; delete it"):
+    with pytest.raises(RequestError, match=r"images.gz: .* SHA-256 .*, expected .*; delete it"):
         load_idx_set(tiny(content=content), "train")
 
 
@@ -180,9 +183,9 @@ def test_official_cifar_archive(away: Path, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "cifar10").mkdir()
     path = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
     batches = binary_archive(path)
-    with pytest.raises(RequestError, match="expected c32a1d4ab5d03f1284b67883e8d87530"):
+    with pytest.raises(RequestError, match="expected c4a38c50a1bc5f3a"):
         load_cifar10("train")
-    monkeypatch.setattr(named, "CIFAR10", Remote(path.name, md5(path.read_bytes())))
+    monkeypatch.setattr(named, "CIFAR10", Remote(path.name, sha256(path.read_bytes()), 1))
     train, test = load_named("cifar10"), load_named("cifar10", "test")
     assert (len(train), len(test)) == (20, 4)
     assert train.labels is not None
@@ -267,7 +270,7 @@ def test_one_changed_byte_of_mnist_is_found(
     images[1_000_000] ^= 1
     (copy / "t10k-images-idx3-ubyte").write_bytes(images)
     monkeypatch.setenv("SPARRING_DATA", str(copy.parent))
-    with pytest.raises(RequestError, match="expected 2646ac647ad5339dbf082846283269ea"):
+    with pytest.raises(RequestError, match="expected 0fa7898d509279e482958e8ce81c8e77"):
         load_named("mnist", "test")
 
 

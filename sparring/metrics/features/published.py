@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from sparring.core.download import fetch
 from sparring.core.errors import RequestError
 from sparring.core.files import cache_folder
 
@@ -52,14 +53,11 @@ def read_published(published: Published) -> dict[str, Tensor]:
 
 
 def _download(published: Published, path: Path) -> None:
-    import pooch  # only here: reading what is there needs no network
-
-    pooch.get_logger().setLevel("WARNING")
     print(f"downloading {published.file} ({published.megabytes:,} MB) from {published.url}", file=sys.stderr)
     try:
-        pooch.retrieve(published.url, f"sha256:{published.sha256}", fname=path.name, path=path.parent)
-    except (OSError, ValueError) as error:  # ValueError: the bytes have another hash, and were not kept
-        why = "bytes of another hash" if isinstance(error, ValueError) else type(error).__name__
+        fetch(published.url, published.sha256, (published.megabytes + 1) * 10**6, path)
+    except (OSError, ValueError) as error:  # ValueError: not the bytes that were expected, and they were not kept
+        why = type(error).__name__ if isinstance(error, OSError) else "other bytes"
         raise RequestError(
             f"{published.file}: {published.url} gave {why}; download it (SHA-256 {published.sha256}) to {path}"
         ) from None
