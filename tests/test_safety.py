@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import json
 import pkgutil
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -23,6 +26,7 @@ import sparring
 from sparring.cli import main
 from sparring.core.errors import RequestError
 from sparring.core.spec import Spec, from_json, to_json
+from sparring.data import named
 from sparring.data.open import Data
 from sparring.recipes.images import mlp
 from sparring.train.schedule import Budget
@@ -281,3 +285,235 @@ def test_any_field_of_any_part_takes_any_value_or_refuses_it() -> None:
                 assert len(said) < 400, (cls, field.name)
                 assert "\n" not in said, (cls, field.name)
     assert checked > 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"format": 1, "recipe": ' + "[" * 100_000 + "]" * 100_000 + "}", "recipe.json: "),
+        ('{"format": 1, "recipe": ' + "[" * 900 + "]" * 900 + "}", ""),
+        ('{"format": 1, "recipe": {"spec": ' + "9" * 5000 + "}}", "recipe.json: "),
+        ('{"format": 1, "recipe": 1e999}', ""),
+        ('{"format": 1, "recipe": NaN}', ""),
+        ('{"format": 1, "recipe": {"spec": "a:b", "spec": "os:system"}}', "recipe.json: "),
+        ('{"format": 1, "format": 1}', "recipe.json: "),
+        ("[1]", "expected a JSON object"),
+        ('{"format": [[1]]}', "reads format"),
+        ('{"format": ' + "[" * 5000 + "]" * 5000 + "}", ""),
+        ('{"format": "' + "9" * 100_000 + '"}', "reads format"),
+        ('{"format": 1, "recipe": null, "data": null}', ""),
+        ('{"format": 1}', ""),
+        ('{"format": 1, "recipe": [[]], "data": 7}', ""),
+        ("{" + ",".join(f'"{i}": 1' for i in range(100_000)) + "}", "reads format"),
+        ("\ufeff{}", ""),
+        ("", "not JSON"),
+        ("\x00" * 100, "not JSON"),
+    ],
+    ids=range(18),
+)
+def test_a_hostile_recipe_file_is_refused_by_each_verb(
+    text: str, said: str, stranger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stranger / "recipe.json").write_text(text, encoding="utf-8")
+    out = stranger.parent / "out.png"
+    for verb in (["resume", str(stranger)], ["sample", str(stranger), "--out", str(out)]):
+        assert said in refused(capsys, *verb)
+    assert not out.exists()
+
+
+# Folders.
+
+
+def test_a_recipe_file_that_a_folder_mentions_is_not_run(
+    stranger: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = f"from pathlib import Path; Path({str(stranger.parent / 'ran')!r}).touch()"
+    for place in (stranger, stranger.parent):
+        (place / "mine.py").write_text(marks)
+    monkeypatch.chdir(stranger)
+    monkeypatch.syspath_prepend(str(stranger))
+    name = f"{stranger / 'mine.py'}:mine"
+
+    def mention(data: dict[str, Any]) -> None:
+        data["origin"] = name
+        data["recipe"]["name"] = name
+        data["recipe"]["scoring"]["features"] = name
+
+    edit(stranger / "recipe.json", mention)
+    assert "mine.py" in refused(capsys, "resume", str(stranger), "--budget", "256img")
+    assert main(["sample", str(stranger), "-n", "4", "--out", str(stranger.parent / "out.png")]) == 0
+    for spec in ("mine:Recipe", "sparring_recipe_mine:Generator", name):
+        edit(stranger / "recipe.json", lambda data, spec=spec: data["recipe"]["generator"].update(spec=spec))  # type: ignore[misc]
+        refused(capsys, "resume", str(stranger))
+        refused(capsys, "sample", str(stranger), "--out", str(stranger.parent / "other.png"))
+        refused(capsys, "score", str(stranger), "--against", "digits", "-n", "64", "--metrics", "fid")
+    assert not (stranger.parent / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../../outside/000000000192", "/etc/passwd", "..", "", 7, None, ["x"], "0" * 5000])
+def test_the_best_checkpoint_is_one_of_the_folder_s(
+    name: object, stranger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = stranger.parent / "outside"
+    shutil.copytree(stranger / "checkpoints", outside)
+    for path in outside.glob("*.json"):
+        path.write_text("{}")
+    best = stranger / "checkpoints" / "best.json"
+    best.write_text(json.dumps({"checkpoint": name}))
+    out = stranger.parent / "out.png"
+    code = main(["sample", str(stranger), "-n", "4", "--out", str(out)])
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert len(said.err) < 1000
+    # Either it is said and another one is taken, or nothing is drawn; a checkpoint elsewhere is not even opened.
+    assert code == (0 if out.exists() else 2)
+    assert "outside" not in said.out
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["samples", "advice", "checkpoints", "model"])
+def test_a_folder_that_is_a_link_out_is_not_written_to(
+    name: str, stranger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = stranger.parent / "outside"
+    outside.mkdir()
+    (outside / "000000999999.png").write_bytes(b"a picture of mine")
+    if (stranger / name).exists():
+        shutil.copytree(stranger / name, outside, dirs_exist_ok=True)
+        shutil.rmtree(stranger / name)
+    (stranger / name).symlink_to(outside)
+    before = listing(outside)
+    assert "link" in refused(capsys, "resume", str(stranger), "--budget", "256img")
+    assert listing(outside) == before
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "scores.jsonl", "alarms.jsonl", "recipe.json", "data.json"])
+def test_a_file_that_is_a_link_out_is_not_written_to(
+    name: str, stranger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = stranger.parent / "mine"
+    outside.write_bytes((stranger / name).read_bytes() if (stranger / name).exists() else b"")
+    (stranger / name).unlink(missing_ok=True)
+    (stranger / name).symlink_to(outside)
+    before = outside.read_bytes()
+    main(["resume", str(stranger), "--budget", "256img"])
+    assert outside.read_bytes() == before
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def _little_memory() -> Iterator[None]:
+    """A little more than there is, so that what should be refused and is not fails instead of filling the machine."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 3 * 2**30, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+LIES: list[tuple[str, dict[str, Any]]] = [
+    ("generator", {"width": 10**6, "depth": 2}),
+    ("generator", {"width": 2**40}),
+    ("generator", {"depth": 10**5}),
+    ("prior", {"dim": 10**12}),
+    ("prior", {"dim": 2**62}),
+]
+
+
+@pytest.mark.usefixtures("_little_memory")
+@pytest.mark.parametrize(("part", "change"), LIES, ids=range(len(LIES)))
+@pytest.mark.parametrize("verb", ["sample", "resume", "score"])
+def test_a_network_larger_than_its_weights_is_refused_before_it_is_made(
+    part: str, change: dict[str, Any], verb: str, stranger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(stranger / "recipe.json", lambda data: data["recipe"][part].update(change))
+    more = {
+        "sample": ["--out", str(stranger.parent / "out.png")],
+        "resume": ["--budget", "256img"],
+        "score": ["--against", "digits", "-n", "64", "--metrics", "fid"],
+    }
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = refused(capsys, verb, str(stranger), *more[verb])
+    assert "which its weights cannot hold" in said or "a network that cannot be made" in said
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+@pytest.mark.usefixtures("_little_memory")
+@pytest.mark.parametrize("shape", [[1, 10**6, 10**6], [10**12], [1, 2**40, 8], [0], [], [-1, 8, 8]])
+def test_data_that_a_folder_makes_up_are_refused(
+    shape: list[int], stranger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(stranger / "recipe.json", lambda data: data["data"].update(shape=shape))
+    refused(capsys, "sample", str(stranger), "--out", str(stranger.parent / "out.png"))
+
+
+# Downloads, and what is installed.
+
+
+def constants(path: Path) -> list[str]:
+    """The texts in a module that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in said]
+    return [node.value for node in nodes if isinstance(node.value, str)]
+
+
+def test_every_address_is_safe_and_has_hashes_beside_it() -> None:
+    found = 0
+    for path in PACKAGE.rglob("*.py"):
+        texts = constants(path)
+        # Other modules only ask whether an address is a safe one.
+        addresses = [text for text in texts if "://" in text and text != "https://"]
+        found += len(addresses)
+        assert all(text.startswith("https://") for text in addresses), path
+        assert not addresses or any(re.fullmatch(r"[0-9a-f]{64}", text) for text in texts), path
+    assert found >= 6
+    sets = [remote for known in (named.MNIST, named.FASHION_MNIST) for pair in known.files.values() for remote in pair]
+    for remote in [*sets, named.CIFAR10]:
+        assert len(bytes.fromhex(remote.sha256)) == 32
+        assert 1000 < remote.size < 2**30
+
+
+def test_only_one_place_downloads() -> None:
+    asks = [
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"pooch\.retrieve|import requests|urllib\.request|http\.client|urlopen", path.read_text())
+    ]
+    assert asks == [str(Path("core", "download.py"))]
+
+
+@pytest.fixture(scope="module")
+def audit() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent.parent / "bench")
+        yield importlib.import_module("audit")
+
+
+def test_nothing_that_is_installed_or_allowed_has_a_known_hole(audit: ModuleType) -> None:
+    assert audit.affected(audit.installed()) == []
+    assert audit.affected(audit.constrained((audit.ROOT / "constraints.txt").read_text())) == []
+    assert audit.affected(audit.least((audit.ROOT / "pyproject.toml").read_text())) == []
+
+
+def test_the_audit_finds_what_is_wrong(audit: ModuleType) -> None:
+    old = {"pillow": "12.1.0", "torch": "2.9.1+cpu", "numpy": "2.4.6"}
+    said = audit.affected(old)
+    assert [text.split(":")[0] for text in said].count("pillow 12.1.0") == 9
+    assert sum("CVE-2026-24747" in text for text in said) == 1
+    assert not any(text.startswith("numpy") for text in said)
+    assert not any("CVE-2026-25990" in text for text in audit.affected({"pillow": "10.2.0"}))  # older than the fault
+    wanted = audit.constrained("# why\nPillow==13.0.0\ntorch==2.9.1\n")
+    assert audit.differences(old, wanted) == [
+        "pillow 12.1.0: constraints.txt has 13.0.0",
+        "numpy 2.4.6: not in constraints.txt",
+    ]
+    bounds = audit.least(
+        '[project]\ndependencies=["Pillow>=12.1.1","b"]\n[project.optional-dependencies]\nx=["onnx>=1"]'
+    )
+    assert bounds == {"pillow": "12.1.1", "onnx": "1"}
+    with pytest.raises(ValueError, match="expected NAME==VERSION"):
+        audit.constrained("torch>=2")

@@ -119,7 +119,7 @@ def main() -> None:
             arguments.append(word)
     files = {str(getattr(module, "__file__", None) or "") for module in sys.modules.values()} - {__file__}
     # Modules that torch makes up have names of files that are nowhere.
-    found.extend(f"imported {file}" for file in sorted(files) if Path(file).exists() and not installed(file))
+    found.extend(f"imported {file}" for file in sorted(files) if Path(file).is_file() and not installed(file))
     print("\n" + json.dumps({"codes": codes, "found": found}))
 
 
