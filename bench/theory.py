@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +93,7 @@ def played(game: Adversarial, start: Sequence[float], steps: int, optimizer: Opt
     path = [[parameter.item() for parameter in parameters]]
     for step in range(steps):
         exchange = Exchange(nets, Batch(zero, None), lambda draw: zero, clock=START._replace(step=step))
-        play(game.order, game.phases(), exchange, players, exchange.clock, nullcontext())
+        play(game.order, game.phases(), exchange, players, exchange.clock)
         path.append([parameter.item() for parameter in parameters])
     return np.array(path)
 

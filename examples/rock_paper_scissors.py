@@ -8,7 +8,6 @@ time in three, and only then. Under alternating steps the players chase each oth
 against the others as they would be a few steps later (unrolling, Metz et al. 2017), they end there.
 """
 
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +70,7 @@ def distances(game: Game, steps: int, lr: float = 1.0) -> list[float]:
     exchange = Exchange(nets, Batch(nothing, None), lambda draw: nothing)
     found = []
     for _ in range(steps):
-        play(game.order, game.phases(), exchange, players, START, nullcontext())
+        play(game.order, game.phases(), exchange, players, START)
         with torch.no_grad():
             found.append(max(float((net() - 1 / 3).norm()) for net in nets.values()))
     return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from sparring.metrics.provenance import differences, provenance_text
-from sparring.train.events import Alarmed, Event, Mended, Score, Scored, Stepped
+from sparring.train.events import Alarmed, Event, Faulted, Mended, Score, Scored, Stepped
 from sparring.train.schedule import Plan
 
 PLAIN_EVERY = 10.0  # seconds between lines when the output is no terminal
@@ -32,6 +32,10 @@ class ProgressLine:
             self._note(event)
         elif isinstance(event, Alarmed):
             self._line(alarm_text(event))
+        elif isinstance(event, Faulted):
+            alarm, at = event.alarm, count_text(event.failed.images)
+            self._line(f"{alarm.name} at {at} images: {alarm.cause}")
+            self._line(f"{event.mending.name}: {event.mending.mend}; what would help for good: {alarm.mend}")
         elif isinstance(event, Mended):
             mending, at = event.mending, count_text(event.clock.images)
             self._line(f"mended: {mending.name} at {at} images: {mending.mend} ({mending.cause})")

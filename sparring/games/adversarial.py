@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
 import torch
@@ -138,8 +138,17 @@ class Adversarial(Game):
                 self.discriminator_loss,
                 lambda step, memory: self.moves.discriminator(step, _of(memory, "moves")),
                 constraints=limits("discriminator"),
+                logits=self._discriminator_logits if self.objective.coupled else None,
             ),
-            Phase("generator", "generator", self.generator_loss, generator_moves, self.g_steps, limits("generator")),
+            Phase(
+                "generator",
+                "generator",
+                self.generator_loss,
+                generator_moves,
+                self.g_steps,
+                limits("generator"),
+                self._generator_logits if (self.generator_objective or self.objective).coupled else None,
+            ),
         )
 
     def critic(self, nets: Mapping[str, nn.Module], clock: Clock, memory: Memory) -> Critic:
@@ -149,11 +158,7 @@ class Adversarial(Game):
     def discriminator_loss(self, exchange: Exchange) -> Tensor:
         """The discriminator's mean loss [] on one batch, with the penalties that are due in this step."""
         critic = self.critic(exchange.nets, exchange.clock, exchange.memory)
-        real, fake = exchange.real, Batch(exchange.fake().detach(), exchange.real.y)
-        exchange.offered = fake
-        if self.history is not None:
-            memory = _of(exchange.memory, "history")
-            fake = self.history.draw(memory, fake, exchange.nets["generator"], exchange.z())
+        real, fake = exchange.real, self._fakes(exchange)
         if self._due(exchange):
             real, fake = (Batch(x.detach().requires_grad_(), y) for x, y in (real, fake))
         loss, seen, found = self.judgement(exchange, critic, real, fake)
@@ -168,17 +173,10 @@ class Adversarial(Game):
         """The discriminator's mean loss [] with the penalties that are due, what it saw, and its loss and each penalty
         by name. Where a penalty is due, x of both must record gradients."""
         due = self._due(exchange)
-        if getattr(critic.net, "per_sample", False) and not any(penalty.apart for _, penalty in due):
-            # One call instead of two, for a network whose logits do not depend on the rest of the batch.
-            shown = critic.shown(*real), critic.shown(*fake)
-            labels = None if real.y is None else torch.cat([cast(Tensor, y) for _, y in shown])
-            both = critic.net(torch.cat([x for x, _ in shown]), labels)
-            real_logits, fake_logits = both.to(real.x.dtype).chunk(2)
-        else:
-            real_logits, fake_logits = critic(*real), critic(*fake)
+        real_logits, fake_logits = self._logits(exchange, critic, real, fake)
         seen = Seen(*real, real_logits), Seen(*fake, fake_logits)
         objective = _now(self.objective, "objective", exchange)
-        loss = objective.discriminator(real_logits, fake_logits).mean() * self.d_weight
+        loss = _mean(exchange, objective, objective.discriminator, real_logits, fake_logits) * self.d_weight
         found = {"loss_d": loss.detach()}
         for i, penalty in due:
             term = _now(penalty, f"penalties.{i}", exchange)(critic, *seen)
@@ -206,15 +204,45 @@ class Adversarial(Game):
         """The generator's mean loss [] without penalties, against any critic."""
         place = "objective" if self.generator_objective is None else "generator_objective"
         objective = _now(self.generator_objective or self.objective, place, exchange)
-        fake_logits = critic(exchange.fake(), exchange.real.y)
-        if objective.paired:
-            with torch.set_grad_enabled(self.real_logits_depend):
-                real_logits = critic(*exchange.real)
-        else:
-            real_logits = fake_logits.new_full((), torch.nan).expand_as(fake_logits)
-        loss = objective.generator(real_logits, fake_logits).mean() * self.g_weight
+        real_logits, fake_logits = self._logits_of_turn(exchange, critic, objective)
+        loss = _mean(exchange, objective, objective.generator, real_logits, fake_logits) * self.g_weight
         exchange.seen["loss_g"] = loss.detach()
         return loss
+
+    def _logits_of_turn(self, exchange: Exchange, critic: Critic, objective: Objective) -> tuple[Tensor, Tensor]:
+        """Real and fake logits of the generator's turn."""
+        fake_logits = critic(exchange.fake(), exchange.real.y)
+        if not objective.paired:
+            return fake_logits.new_full((), torch.nan).expand_as(fake_logits), fake_logits
+        with torch.set_grad_enabled(self.real_logits_depend and torch.is_grad_enabled()):
+            return critic(*exchange.real), fake_logits
+
+    def _fakes(self, exchange: Exchange) -> Batch:
+        """What the discriminator is shown as fake in its turn, detached."""
+        exchange.offered = fake = Batch(exchange.fake().detach(), exchange.real.y)
+        if self.history is None:
+            return fake
+        memory = _of(exchange.memory, "history")
+        return self.history.draw(memory, fake, exchange.nets["generator"], exchange.z())
+
+    def _logits(self, exchange: Exchange, critic: Critic, real: Batch, fake: Batch) -> tuple[Tensor, Tensor]:
+        """Real and fake logits of the discriminator's turn."""
+        if not getattr(critic.net, "per_sample", False) or any(penalty.apart for _, penalty in self._due(exchange)):
+            return critic(*real), critic(*fake)
+        # One call instead of two, for a network whose logits do not depend on the rest of the batch.
+        shown = critic.shown(*real), critic.shown(*fake)
+        labels = None if real.y is None else torch.cat([cast(Tensor, y) for _, y in shown])
+        both = critic.net(torch.cat([x for x, _ in shown]), labels).to(real.x.dtype)
+        real_logits, fake_logits = both.chunk(2)
+        return real_logits, fake_logits
+
+    def _discriminator_logits(self, exchange: Exchange) -> tuple[Tensor, Tensor]:
+        critic = self.critic(exchange.nets, exchange.clock, exchange.memory)
+        return self._logits(exchange, critic, exchange.real, self._fakes(exchange))
+
+    def _generator_logits(self, exchange: Exchange) -> tuple[Tensor, Tensor]:
+        critic = self.critic(exchange.nets, exchange.clock, exchange.memory)
+        return self._logits_of_turn(exchange, critic, self.generator_objective or self.objective)
 
     def _due(self, exchange: Exchange) -> list[tuple[int, Penalty]]:
         return [(i, p) for i, p in enumerate(self.penalties) if exchange.clock.step % p.every == 0]
@@ -253,6 +281,22 @@ def _of(memory: Memory, place: str) -> Memory:
     """The memory of the part at a place."""
     start = f"{place}."
     return {k.removeprefix(start): v for k, v in memory.items() if k.startswith(start)}
+
+
+def _mean(
+    exchange: Exchange,
+    objective: Objective,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    real_logits: Tensor,
+    fake_logits: Tensor,
+) -> Tensor:
+    """The mean loss [] of the exchange's rows, each judged among the whole batch where the objective compares them."""
+    if exchange.peers is None or not objective.coupled:
+        return loss(real_logits, fake_logits).mean()
+    # The mean over the batch has all that these rows do to the others. As parts are added up by their shares, its
+    # gradient is divided by this one's, and its value is not.
+    mean = loss(*exchange.among(real_logits, fake_logits)).mean()
+    return mean + (mean - mean.detach()) * (1 / exchange.rows.share - 1)
 
 
 def _now(part: P, place: str, exchange: Exchange) -> P:

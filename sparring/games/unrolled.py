@@ -71,6 +71,7 @@ class Unrolled(Adversarial):
     lr: float = 0.01
 
     real_logits_depend: ClassVar[bool] = True
+    divides: ClassVar[bool] = False  # the imagined steps are of the whole batch
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -65,6 +65,20 @@ class Alarmed(NamedTuple):
     alarm: Alarm
 
 
+class Faulted(NamedTuple):
+    """A step that could not be made, of which nothing was applied: the run goes on at `clock`, an earlier moment.
+
+    `batch` is what the step was made of, on the CPU: `real`, `z`, the positions `index` in the data, and `y` where
+    there is one; empty where that tells nothing.
+    """
+
+    clock: Clock
+    failed: Clock
+    alarm: Alarm
+    mending: Mending
+    batch: dict[str, Tensor]
+
+
 class Mended(NamedTuple):
     """What the run has changed about itself, as its recipe lets it."""
 
@@ -72,7 +86,7 @@ class Mended(NamedTuple):
     mending: Mending
 
 
-Event = Stepped | Sampled | Scored | Saved | Alarmed | Mended
+Event = Stepped | Sampled | Scored | Saved | Alarmed | Faulted | Mended
 
 
 class Score(Protocol):

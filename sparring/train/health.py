@@ -68,16 +68,15 @@ class Means(NamedTuple):
     optimizers: Optimizers
 
 
-def not_finite(values: Mapping[str, float], means: Means) -> Alarm | None:
-    """A loss, slope or weight that is infinite or no number; never comes back by itself, so one report is enough."""
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if not bad:
-        return None
+def not_finite(turn: str, bad: Sequence[str], means: Means) -> Alarm:
+    """Losses, gradients or weights that are infinite or no number, and in whose turn; they never come back by
+    themselves."""
+    shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     return Alarm(
         "non-finite",
-        f"{', '.join(bad)} no longer finite: the steps are too long, or the discriminator is not held in bounds",
+        f"{turn}: {shown} no longer finite: the steps are too long, or the discriminator is not held in bounds",
         f"{_slower(means, 'generator', 'discriminator')}; or {_penalise(means)}",
-        {name: value for name, value in values.items() if math.isfinite(value)},
+        {},
     )
 
 

@@ -190,10 +190,11 @@ class Augment(Mend):
 class Rollback(Mend):
     """Goes back to the last good weights at one of the alarms `on`, at most `times` times.
 
+    (From numbers that are not finite every run goes back by itself, and in time, too.)
     Good is a state after which no alarm was raised for `SAFE` looks; before there is one, the state at the beginning.
     """
 
-    on: tuple[str, ...] = ("non-finite", "exploding-gradient", "collapse")
+    on: tuple[str, ...] = ("exploding-gradient", "collapse")
     times: int = 3
 
     def __post_init__(self) -> None:

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sparring.core.game import Clock, Exchange, Phase
+from sparring.train.faults import NotFiniteError, OutOfMemoryError, memory_watched
 from sparring.train.player import Player
+from sparring.train.ranks import Ranks
+from sparring.train.rows import Whole
+
+ALONE = Ranks()
+
+
+class Arithmetic(NamedTuple):
+    """How a step is computed: in which precision, by how many processes, and in how many parts.
+
+    `micro` is the most rows of a process that are looked at together, or None for all of them: as much memory as that
+    is needed, and the gradients of the parts are added up.
+    """
+
+    autocast: AbstractContextManager[object] = nullcontext()
+    ranks: Ranks = ALONE
+    micro: int | None = None
+
+    def parts(self, exchange: Exchange, *, generator_moves: bool) -> list[Exchange]:
+        """What is looked at one after the other."""
+        if self.micro is None or self.micro >= len(exchange.real.x):
+            return [exchange]
+        return exchange.cut(self.micro, generator_moves=generator_moves)
 
 
 def play(
@@ -18,26 +42,30 @@ def play(
     exchange: Exchange,
     players: Mapping[str, Player],
     clock: Clock,
-    autocast: AbstractContextManager[object],
+    arithmetic: Arithmetic = Arithmetic(),  # noqa: B008 - nothing in it changes
 ) -> None:
-    """Makes the moves of one step, in this order: `alternating`, `simultaneous` or `extragradient`."""
+    """Makes the moves of one step, in this order: `alternating`, `simultaneous` or `extragradient`.
+
+    Raises `NotFiniteError` instead of making a move along a gradient that is infinite or no number, and
+    `OutOfMemoryError`.
+    """
     if order == "alternating":
         for phase in phases:
             for _ in range(phase.repeat):
-                measure(phase, exchange, players, autocast)
+                measure(phase, exchange, players, arithmetic)
                 move(phase, exchange, players, clock)
         return
     starts = None
     if order == "extragradient":
         starts = [[p.detach().clone() for p in players[phase.player].parameters] for phase in phases]
     for phase in phases:
-        measure(phase, exchange, players, autocast)
+        measure(phase, exchange, players, arithmetic)
     for phase in phases:
         move(phase, exchange, players, clock)
     if starts is None:
         return
     for phase in phases:
-        measure(phase, exchange, players, autocast)
+        measure(phase, exchange, players, arithmetic)
     for phase, start in zip(phases, starts, strict=True):
         for parameter, value in zip(players[phase.player].parameters, start, strict=True):
             parameter.data.copy_(value)
@@ -45,28 +73,121 @@ def play(
         move(phase, exchange, players, clock)
 
 
-def measure(
-    phase: Phase, exchange: Exchange, players: Mapping[str, Player], autocast: AbstractContextManager[object]
-) -> None:
-    """The gradient of a phase's loss for its player; nothing else changes.
+def offer(exchange: Exchange, arithmetic: Arithmetic) -> None:
+    """Makes the fakes before any turn, where the generator is to move and sees them all together.
+
+    It is the generator's own forward pass: in the discriminator's turn its running statistics are frozen.
+    """
+    alone = arithmetic.micro is None or arithmetic.micro >= len(exchange.real.x)
+    if exchange.generator_moves and alone:
+        ranks = arithmetic.ranks
+        with _as_whole(exchange, ranks) if ranks.count > 1 else ExitStack(), arithmetic.autocast:
+            exchange.fake()
+
+
+def measure(phase: Phase, exchange: Exchange, players: Mapping[str, Player], arithmetic: Arithmetic) -> None:
+    """The gradient of a phase's loss for its player, of the whole batch; nothing else changes.
 
     Gradients are asked for this player's parameters alone, so the others neither learn nor pay for it, and their
     buffers (BatchNorm's running statistics, say) are put back as they were.
     """
-    player = players[phase.player]
-    with frozen([buffer for other in players.values() if other is not player for buffer in other.buffers]):
-        with autocast:
-            loss = phase.loss(exchange)
-        # Not torch.autograd.grad: only accumulation promises gradients in the memory layout of their parameters,
-        # which the fused optimisers take for granted.
+    player, ranks = players[phase.player], arithmetic.ranks
+    player.forget()
+    total, full = torch.zeros(()), None
+    try:
+        with memory_watched(), _others_frozen(player, players):
+            parts = arithmetic.parts(exchange, generator_moves=phase.player == "generator")
+            divided = len(parts) > 1 or ranks.count > 1
+            again = _again(parts)
+            if divided and phase.logits is not None:
+                _meet(phase.logits, parts, players, arithmetic, again)
+            for part in parts:
+                again()
+                with _as_whole(part, ranks) if divided else ExitStack():
+                    with arithmetic.autocast:
+                        loss = phase.loss(part) * part.rows.share if divided else phase.loss(part)
+                    # Not torch.autograd.grad: only accumulation promises gradients in the memory layout of their
+                    # parameters, which the fused optimisers take for granted.
+                    torch.autograd.backward(loss, inputs=player.parameters)
+                total = loss.detach() if part is parts[0] else total + loss.detach()
+            if len(parts) > 1:
+                exchange.join(parts)
+    except OutOfMemoryError as error:
+        full = error  # the others are told before it is raised: they wait for this process's gradients
         player.forget()
-        torch.autograd.backward(loss, inputs=player.parameters)
+    _add_up(phase, player, total, full, ranks)
 
 
 def move(phase: Phase, exchange: Exchange, players: Mapping[str, Player], clock: Clock) -> None:
     """Moves a player along the gradient that was measured, within the phase's constraints."""
     players[phase.player].move(clock, phase.constraints)
     exchange.moved(phase.player)
+
+
+def _add_up(phase: Phase, player: Player, total: Tensor, full: OutOfMemoryError | None, ranks: Ranks) -> None:
+    """The gradient over all processes, which every one of them finds finite, or none does."""
+    gradients = [parameter.grad for parameter in player.parameters if parameter.grad is not None]
+    if ranks.count > 1:
+        for parameter in player.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in player.parameters if parameter.grad is not None]
+        total, trouble = total.to(gradients[0]).clone(), gradients[0].new_tensor(float(full is not None))
+        ranks.add_all([*gradients, total, trouble])
+        if full is None and trouble > 0:
+            full = OutOfMemoryError("another process is out of memory")
+    if full is not None:
+        raise full
+    # A sum is infinite or no number where one of its terms is. It is quicker than asking each.
+    sums = [total, *(gradient.sum() for gradient in gradients)]
+    if bool(torch.stack([value.to(total.dtype) for value in sums]).sum().isfinite()):
+        return
+    names = [name for name, parameter in player.net.named_parameters() if parameter.grad is not None]
+    bad = [f"gradient of {name}" for name, value in zip(names, sums[1:], strict=True) if not bool(value.isfinite())]
+    loss = [] if bool(total.isfinite()) else ["loss"]
+    player.forget()
+    raise NotFiniteError(phase.name, (*loss, *bad) or ("sum of all gradients",))
+
+
+def _meet(
+    logits: Callable[[Exchange], tuple[Tensor, Tensor]],
+    parts: Sequence[Exchange],
+    players: Mapping[str, Player],
+    arithmetic: Arithmetic,
+    again: Callable[[], None],
+) -> None:
+    """Shows every part the logits of the whole batch."""
+    found = []
+    with torch.no_grad(), frozen([buffer for player in players.values() for buffer in player.buffers]):
+        for part in parts:
+            again()
+            with _as_whole(part, arithmetic.ranks), arithmetic.autocast:
+                found.append(logits(part))
+    real, fake = (arithmetic.ranks.gather(torch.cat(side)) for side in zip(*found, strict=True))
+    for part in parts:
+        part.peers = real, fake
+
+
+def _as_whole(part: Exchange, ranks: Ranks) -> Whole:
+    return Whole(part.rows, ranks.add if ranks.count > 1 else None)
+
+
+def _again(parts: Sequence[Exchange]) -> Callable[[], None]:
+    """Sets torch's random numbers back to where they are now, so that every part cuts its rows from the same ones."""
+    device = parts[0].real.x.device
+    if len(parts) == 1 and parts[0].rows.share == 1:
+        return lambda: None
+    if device.type == "cuda":
+        state = torch.cuda.get_rng_state(device)
+        return lambda: torch.cuda.set_rng_state(state, device)
+    state = torch.get_rng_state()
+    return lambda: torch.set_rng_state(state)
+
+
+@contextmanager
+def _others_frozen(mover: Player, players: Mapping[str, Player]) -> Iterator[None]:
+    with frozen([buffer for other in players.values() if other is not mover for buffer in other.buffers]):
+        yield
 
 
 @contextmanager

@@ -7,6 +7,8 @@ and the clock, so a run that stops and resumes goes on exactly.
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -16,17 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparring.core.errors import RequestError, TrainingError
+from sparring.core.errors import RequestError, SourceError, TrainingError
 from sparring.core.game import START, Clock, Critic, Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
-from sparring.train.events import Alarmed, Event, Judge, Mended, Sampled, Saved, Scored, Stepped
+from sparring.train.events import Alarmed, Event, Faulted, Judge, Mended, Sampled, Saved, Scored, Stepped
+from sparring.train.faults import TIMES, NotFiniteError, OutOfMemoryError, memory_watched
 from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_finite
 from sparring.train.mend import SAFE, Changes, Mending, Rollback
 from sparring.train.order import Order
-from sparring.train.phase import play
+from sparring.train.phase import Arithmetic, offer, play
 from sparring.train.plane import Plane, survey
 from sparring.train.player import Player
+from sparring.train.ranks import Ranks
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
 from sparring.train.schedule import Budget, Pace, Plan
@@ -46,6 +50,7 @@ class Trainer:
 
     `recipe.train.precision` and `matmul` must be settled (not `auto`). Labels in the source make the run conditional.
     `held_out` are real samples that are not trained on; with them the alarms tell whether D learns by heart.
+    `ranks` are the processes that play together; each has a trainer of its own, and all go through the same events.
     """
 
     def __init__(
@@ -55,14 +60,18 @@ class Trainer:
         device: torch.device,
         judge: Judge | None = None,
         held_out: Source | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.recipe = recipe
         self.device = device
+        self.ranks = Ranks() if ranks is None else ranks
         self.source = source.to(device)
         self.held_out = None if held_out is None else held_out.to(device)
         self.judge = judge
         train = recipe.train
         torch.set_float32_matmul_precision(train.matmul)
+        self.faults = 0
+        """How often the run has gone back because of numbers that were not finite."""
         self._seed("init")
         generator = recipe.generator.build(source.spec, recipe.prior.dim).to(device)
         discriminator = recipe.discriminator.build(recipe.game.shown(source.spec), recipe.prior.dim).to(device)
@@ -81,6 +90,13 @@ class Trainer:
             raise RequestError(
                 f"train.batch: expected a multiple of {together}, a pack of samples, found {train.batch}"
             )
+        if self.ranks.count > 1 and not recipe.game.divides:
+            raise RequestError(f"{type(recipe.game).__name__} can't be divided among processes; start one alone")
+        if train.batch % (self.ranks.count * together):
+            raise RequestError(
+                f"train.batch: expected a multiple of {self.ranks.count * together}, so that {self.ranks.count} "
+                f"processes have equal parts, found {train.batch}"
+            )
         for mend in train.mend:
             mend.check(recipe.game, source.spec, discriminator)
         self.memory = {k: v.to(device) for k, v in recipe.game.start(source.spec, self.nets).items()}
@@ -89,7 +105,11 @@ class Trainer:
         self.arithmetic: AbstractContextManager[object] = nullcontext()
         if train.precision == "bfloat16":
             self.arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
-        self.order = Order(len(source), train.seed)
+        self.micro: int | None = None
+        """The most samples that are looked at together, where all of a batch do not fit into memory."""
+        self.good: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        """A copy of the state that was last stored: what a run goes back to."""
+        self.order = Order(len(source), self._stream())
         self.report, self.looks = Report(), Report()
         self.watch = Watch((), {})
         self.kept: dict[str, dict[str, Tensor]] = {}
@@ -135,73 +155,97 @@ class Trainer:
     def run(self) -> Iterator[Event]:
         """Trains until the budget is spent or `stop` is called; the last event is a `Saved`.
 
-        Raises `TrainingError` when a loss is no longer finite; what was saved before stays good.
+        A step along numbers that are not finite is not made: the run goes back to what it stored last, up to `TIMES`
+        times, each with another order of the data and other noise. Where a step does not fit into memory, it goes back
+        and takes smaller parts of a batch at a time. Raises `TrainingError` when that does not help, or when the data
+        can no longer be read; what was saved before stays good.
         """
         train = self.recipe.train
         if not self.kept:
             self._keep()
+        if self.good is None:
+            self._remember()
         if self.step == 0 and train.grids:
             yield self.sample_grid()
         started = time.perf_counter() - self.seconds
-        saved, pace = self.seconds, Pace(self.step, self.seconds)
-        while not (self.done or self._stop):
-            self.take_step()
-            if train.health.every and self.step % train.health.every == 0:
-                self.look()
-            self.seconds = time.perf_counter() - started
-            if self.step % train.report_every == 0:
-                values, alarms, looked = self._read()
-                self._replan()
-                rate = pace.read(self.step, time.perf_counter() - started) * train.batch
-                if all(map(math.isfinite, values.values())):
-                    yield Stepped(self.clock, values, rate)
-                for alarm in alarms:
-                    yield Alarmed(self.clock, alarm)
-                broken = not all(map(math.isfinite, values.values()))
-                mendings = self._mend(broken) if looked or broken else []
-                for mending in mendings:
-                    yield Mended(self.clock, mending)
-                if broken and not any(mending.name == "rolled-back" for mending in mendings):
-                    raise _not_finite(values, self.clock)
-            paused = time.perf_counter()
-            if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
-                yield self.sample_grid()
-            if self.judge is not None and self._score_is_due():
-                scored, leads = self.score()
-                self.seconds = time.perf_counter() - started  # what is saved now must count what scoring took
-                yield scored
-                if leads:
-                    yield self.saved("score")
-            # Only right after a report, which would have found what is not finite.
-            if self.seconds - saved > train.save_seconds and self.step % train.report_every == 0:
-                saved = self.seconds
-                yield self.saved("time")
-            pace.pause(time.perf_counter() - paused)
-        self.seconds = time.perf_counter() - started
-        self._stop = False  # heard: whoever runs the loop again means it
-        yield self.saved("end" if self.done else "stop")
+        self._saved_at, self._pace = self.seconds, Pace(self.step, self.seconds)
+        while True:
+            try:
+                if self.done or self._stop:
+                    saved = self.saved("end" if self.done else "stop")
+                    self._stop = False  # heard: whoever runs the loop again means it
+                    yield saved
+                    return
+                yield from self._round(started)
+            except (NotFiniteError, OutOfMemoryError) as fault:
+                yield self._go_back(fault)
+                self._pace = Pace(self.step, time.perf_counter() - started)
+            except SourceError as error:
+                yield self.saved("stop")
+                raise TrainingError(f"{error}; the state before it is saved: sparring resume goes on from it") from None
+
+    def _round(self, started: float) -> Iterator[Event]:
+        """A step, and what is due after it."""
+        train = self.recipe.train
+        self.take_step()
+        if train.health.every and self.step % train.health.every == 0:
+            self.look()
+        self._stop, self.seconds = self.ranks.agree(self._stop, time.perf_counter() - started)
+        reported = self.step % train.report_every == 0
+        if reported:
+            values, alarms, looked = self._read()
+            self._replan()
+            yield Stepped(self.clock, values, self._pace.read(self.step, time.perf_counter() - started) * train.batch)
+            for alarm in alarms:
+                yield Alarmed(self.clock, alarm)
+            for mending in self._mend() if looked else []:
+                yield Mended(self.clock, mending)
+        paused = time.perf_counter()
+        if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
+            yield self.sample_grid()
+        if self.judge is not None and self._score_is_due():
+            scored, leads = self.score()
+            # What is saved now must count what scoring took.
+            _, self.seconds = self.ranks.agree(False, time.perf_counter() - started)
+            yield scored
+            if leads:
+                yield self.saved("score")
+        if self.seconds - self._saved_at > train.save_seconds and reported:
+            self._saved_at = self.seconds
+            yield self.saved("time")
+        self._pace.pause(time.perf_counter() - paused)
 
     def take_step(self) -> None:
-        """One batch of real samples through every phase that is due; nothing in it waits for the device."""
-        train, step = self.recipe.train, self.step
-        clock = self.clock
+        """One batch of real samples through every phase that is due.
+
+        Raises `NotFiniteError` or `OutOfMemoryError`, after which some players may have moved and others not, and
+        `SourceError` before anything has.
+        """
+        train, step, clock = self.recipe.train, self.step, self.clock
         self._seed("step", step)
-        real = self.source.take(self.order.indices(clock.images, train.batch).to(self.device))
+        rows = self.ranks.rows(train.batch)
+        index = self.order.indices(clock.images, train.batch)[rows.start : rows.stop]
         due = [phase for phase in self.phases if phase.when(step, self.memory)]
-        exchange = Exchange(
-            self.nets,
-            real,
-            lambda draw: self._noise("noise", train.batch, step, draw),
-            clock=clock,
-            memory=self.memory,
-            generator_moves=any(phase.player == "generator" for phase in due),
-        )
-        if exchange.generator_moves:
-            # Made before any phase, because it is the generator's own forward pass: in the discriminator's turn the
-            # generator's running statistics are frozen.
-            with self.arithmetic:
-                exchange.fake()
-        play(self.game.order, due, exchange, self.players, clock, self.arithmetic)
+        arithmetic = Arithmetic(self.arithmetic, self.ranks, self.micro)
+        with memory_watched():
+            exchange = Exchange(
+                self.nets,
+                self.source.take(index.to(self.device)),
+                lambda draw: self._noise("noise", train.batch, step, draw)[rows.start : rows.stop],
+                clock=clock,
+                memory=self.memory,
+                generator_moves=any(phase.player == "generator" for phase in due),
+                rows=rows,
+            )
+            offer(exchange, arithmetic)
+        try:
+            play(self.game.order, due, exchange, self.players, clock, arithmetic)
+        except NotFiniteError as fault:
+            x, y = exchange.real
+            fault.batch = {"real": x, "z": exchange.z(), "index": index} | ({} if y is None else {"y": y})
+            raise
+        if self.memory:
+            exchange.gather(self.ranks.gather)
         self.game.after(exchange)
         self.step += 1
         for player in self.players.values():
@@ -279,21 +323,25 @@ class Trainer:
         assert self.judge is not None
         started, clock = time.perf_counter(), self.clock
         train, scoring = self.recipe.train, self.recipe.scoring
-        found = self.judge.score(
-            self._numbered_samples,
-            num_samples=scoring.samples,
-            seed=train.seed,
-            weights="ema",
-            arithmetic=train.precision,
-        )
-        self.scores, entered = self.scores.enter(clock, found.values, found.provenance, self.judge.better)
-        self.scores = self.scores.spent(scoring, clock, time.perf_counter() - started)
+        told = None
+        if self.ranks.first:
+            found = self.judge.score(
+                self._numbered_samples,
+                num_samples=scoring.samples,
+                seed=train.seed,
+                weights="ema",
+                arithmetic=train.precision,
+            )
+            told = [found.values, found.provenance, found.notes, time.perf_counter() - started]
+        values, provenance, notes, seconds = self.ranks.tell(told)
+        self.scores, entered = self.scores.enter(clock, values, provenance, self.judge.better)
+        self.scores = self.scores.spent(scoring, clock, seconds)
         gain = self.scores.gain
         if gain is not None and self.landing is None and gain.over(scoring.patience, clock.images):
             self._land()
         anew = ("earlier scores were made in another way and don't compare: the best is sought anew",)
-        notes = (*found.notes, *(anew if entered.anew else ()))
-        return Scored(clock, found.values, found.provenance, notes, entered.best), entered.leads
+        said = (*notes, *(anew if entered.anew else ()))
+        return Scored(clock, values, provenance, said, entered.best), entered.leads
 
     def why_ended(self) -> str:
         """Why a run that is done came to its end, in one sentence."""
@@ -322,11 +370,32 @@ class Trainer:
         return self.scores.due(self.recipe.scoring, self.clock, done=self.done, seconds=seconds)
 
     def saved(self, why: str) -> Saved:
+        """The state, to be stored now; it is also what the run goes back to. Raises `NotFiniteError`, see `_check`."""
+        self._check()
+        self._remember()
         return Saved(self.clock, *self.state(), why)
+
+    def _remember(self) -> None:
+        """Copies the state, which all processes must have alike."""
+        tensors, meta = self.state()
+        if self.ranks.count > 1 and not self.ranks.same(_digest(self._positions())):
+            raise TrainingError(
+                f"the processes have come apart after {self.clock.images} images: their weights are not the same any "
+                "more; go on from the last checkpoint with sparring resume"
+            )
+        self.good = {name: tensor.clone() for name, tensor in tensors.items()}, copy.deepcopy(meta)
+
+    def _check(self) -> None:
+        """Raises `NotFiniteError` where something that the players hold is not finite, before it would be stored."""
+        held = {k: v for k, v in self._positions().items() if v.is_floating_point() and v.numel()}
+        fine = torch.stack([tensor.sum().float() for tensor in held.values()]).isfinite()
+        if not bool(fine.all()):
+            bad = (name for name, sound in zip(held, fine.tolist(), strict=True) if not sound)
+            raise NotFiniteError("weights", tuple(bad))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything the run's future depends on: live tensors by name, and plain data."""
-        tensors = {f"report.{k}": v for k, v in self.report.state().items()}
+        tensors = {f"report.{k}": self.ranks.gather(v) for k, v in self.report.state().items()}
         tensors |= {f"looks.{k}": v for k, v in self.looks.state().items()}
         tensors |= {f"{which}.{k}": v for which, kept in self.kept.items() for k, v in kept.items()}
         tensors |= self._positions()
@@ -340,6 +409,9 @@ class Trainer:
             "landing": self.landing,
             "watch": self.watch.to_json(),
             "changes": self.changes._asdict(),
+            "faults": self.faults,
+            "micro": self.micro,
+            "ranks": self.ranks.count,
         }
         return tensors, meta
 
@@ -355,7 +427,10 @@ class Trainer:
             player.load(parts[name])
         for key, tensor in self.memory.items():
             tensor.copy_(parts["game"][key])
-        self.report.load(parts["report"])
+        report, count = parts["report"], self.ranks.count
+        if count > 1 and meta.get("ranks") == count:
+            report = {name: tensor.chunk(count)[self.ranks.rank] for name, tensor in report.items()}
+        self.report.load(report)
         self.looks.load(parts["looks"])
         self.watch = Watch.from_json(meta["watch"])
         self.kept = {which: parts[which] for which in ("good", "newer") if parts[which]}
@@ -367,27 +442,89 @@ class Trainer:
         self.plan = Plan([(int(x), float(y)) for x, y in meta["plan"]])
         self.num_grids, self.landing = meta["num_grids"], meta["landing"]
         self.scores = Ledger.load(meta["scores"])
+        self.faults, self.micro = meta.get("faults", 0), meta.get("micro")
+        self.order = Order(len(self.source), self._stream())
+        self._remember()
+
+    def _go_back(self, fault: NotFiniteError | OutOfMemoryError) -> Faulted:
+        """To the state that was stored last, and what is done so that it goes otherwise from there.
+
+        Raises `TrainingError` when nothing is left to do.
+        """
+        assert self.good is not None
+        failed, faults, micro, seconds, stop = self.clock, self.faults, self.micro, self.seconds, self._stop
+        means = Means(self.game, self.recipe.optimizers)
+        if isinstance(fault, NotFiniteError):
+            alarm = not_finite(fault.phase, fault.bad, means)
+            if faults == TIMES:
+                raise TrainingError(
+                    f"{alarm.cause}, after {failed.images} images and {TIMES} returns to a good state; {alarm.mend}; "
+                    "the last checkpoint is good"
+                )
+            faults += 1
+            said = f"another order of the data and other noise, attempt {faults} of {TIMES}"
+            batch = {name: tensor.detach().cpu() for name, tensor in fault.batch.items()}
+        else:
+            micro = self._smaller(fault)
+            alarm = Alarm(
+                "out-of-memory", f"a step does not fit into memory ({fault})", "a smaller --set train.batch", {}
+            )
+            said = f"{micro} samples at a time, whose gradients are added up, so a batch is still {self._batch}"
+            batch = {}
+        self.load(*self.good)
+        self.faults, self.micro, self.seconds, self._stop = faults, micro, seconds, stop
+        self.order = Order(len(self.source), self._stream())
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        done = f"back to the state at {self.clock.images} images, with {said}"
+        mending = Mending("went-back", alarm.name, done, {"at_images": float(failed.images)})
+        return Faulted(self.clock, failed, alarm, mending, batch)
+
+    def _smaller(self, fault: OutOfMemoryError) -> int:
+        """Half of the samples that were looked at together."""
+        together = self.critic().together
+        rows = self.micro or self._batch // self.ranks.count
+        half = rows // 2 // together * together
+        if not half or not self.game.divides:
+            raise TrainingError(
+                f"out of memory with {rows} samples at a time ({fault}), and the step can't be divided further: take "
+                "smaller networks or smaller samples (--size)"
+            )
+        return half
+
+    @property
+    def _batch(self) -> int:
+        return self.recipe.train.batch
+
+    def _stream(self) -> int:
+        """The seed of data and noise: another one after every return from numbers that were not finite."""
+        seed = self.recipe.train.seed
+        return derive(seed, "again", self.faults) if self.faults else seed
 
     def _read(self) -> tuple[dict[str, float], list[Alarm], bool]:
-        """What was found since the last report, what is new to be alarmed at, and whether there was a look."""
+        """What was found since the last report, what is new to be alarmed at, and whether there was a look.
+
+        Raises `NotFiniteError`.
+        """
         means = Means(self.game, self.recipe.optimizers)
-        signals = self.looks.drain()
+        found = self.report.drain()
+        signals, found = self.ranks.tell([self.looks.drain(), self.ranks.mean(found)])
         remembered = {k: float(v) for k, v in self.memory.items() if v.dim() == 0 and v.is_floating_point()}
-        values = self.report.drain() | signals | remembered
-        broken = not_finite(values, means)
-        if broken is not None:
-            return values, [broken], bool(signals)
+        values: dict[str, float] = found | signals | remembered
+        bad = tuple(name for name, value in values.items() if not math.isfinite(value))
+        if bad:
+            raise NotFiniteError("report", bad)
         if not signals:
             return values, [], False
         self.watch, alarms = self.watch.follow(signals, means)
         share = learned_by_heart(self.watch.history)
         return values | ({} if share is None else {"overfit": share}), alarms, True
 
-    def _mend(self, broken: bool) -> list[Mending]:
-        """After a look, or when something is not finite: what the recipe lets the run do about it."""
-        calm = 0 if broken or self.watch.standing else self.changes.calm + 1
+    def _mend(self) -> list[Mending]:
+        """After a look: what the recipe lets the run do about its alarms."""
+        calm = 0 if self.watch.standing else self.changes.calm + 1
         self.changes = self.changes._replace(calm=calm, settled=self.changes.settled + 1)
-        pressing = ["non-finite"] if broken else self.watch.pressing()
+        pressing = self.watch.pressing()
         mendings = []
         for mend in self.recipe.train.mend:
             done = mend.act(self.changes, pressing, self.watch, self.game)
@@ -444,12 +581,13 @@ class Trainer:
         return Batch(self.sample(z, y), None if y is None else y.cpu())
 
     def _noise(self, purpose: str, count: int, *position: int) -> Tensor:
-        self.random.manual_seed(derive(self.recipe.train.seed, purpose, *position))
+        seed = self._stream() if purpose == "noise" else self.recipe.train.seed
+        self.random.manual_seed(derive(seed, purpose, *position))
         return self.recipe.prior.draw(count, self.random)
 
     def _seed(self, purpose: str, *position: int) -> None:
         """Seeds what networks draw themselves: initial weights and dropout."""
-        seed = derive(self.recipe.train.seed, purpose, *position)
+        seed = derive(self._stream(), purpose, *position)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # ten times as quick as seeding every device
         else:
@@ -471,9 +609,9 @@ class Trainer:
             self.plan.bend(images, self.plan.progress(images), total)
 
 
-def _not_finite(values: dict[str, float], clock: Clock) -> TrainingError:
-    bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
-    return TrainingError(
-        f"{bad} no longer finite after {clock.images} images: lower the learning rate or raise the penalty's weight; "
-        "the last checkpoint is good"
-    )
+def _digest(tensors: dict[str, Tensor]) -> bytes:
+    """A hash of all numbers."""
+    found = hashlib.blake2b(digest_size=16)
+    for tensor in tensors.values():
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.digest()

@@ -356,7 +356,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(trainer: Make) -> None:
     playing = trainer()
     with torch.no_grad():
         playing.nets["discriminator"].head.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
-    with pytest.raises(TrainingError, match=r"loss_d.*no longer finite"):
+    with pytest.raises(TrainingError, match=r"discriminator: loss.*no longer finite.*3 returns"):
         list(playing.run())
 
 

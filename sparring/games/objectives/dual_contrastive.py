@@ -24,6 +24,7 @@ class DualContrastive(Objective):
     """
 
     paired: ClassVar[bool] = True
+    coupled: ClassVar[bool] = True
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return _pick(real_logits, fake_logits) + _pick(-fake_logits, -real_logits)

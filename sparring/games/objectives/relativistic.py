@@ -41,6 +41,7 @@ class RelativisticAverage(Objective):
     """
 
     paired: ClassVar[bool] = True
+    coupled: ClassVar[bool] = True
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return softplus(fake_logits.mean() - real_logits) + softplus(fake_logits - real_logits.mean())

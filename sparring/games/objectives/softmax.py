@@ -27,6 +27,7 @@ class SoftmaxGAN(Objective):
     """
 
     paired: ClassVar[bool] = True
+    coupled: ClassVar[bool] = True
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return _log_sum(real_logits, fake_logits) - math.log(len(real_logits)) - real_logits

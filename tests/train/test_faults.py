@@ -1,0 +1,253 @@
+"""Steps that cannot be made: nothing is applied of them, the run goes back and on, and it ends when that is no use."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sparring.core.errors import SourceError, TrainingError
+from sparring.core.game import Exchange, Objective
+from sparring.data.tensors import Resident
+from sparring.games.adversarial import Adversarial
+from sparring.games.objectives import NonSaturating
+from sparring.games.penalties import R1
+from sparring.train.events import Event, Faulted, Saved, Stepped
+from sparring.train.faults import NotFiniteError
+from sparring.train.recipe import Recipe
+from sparring.train.trainer import Trainer
+
+Make = Callable[..., Trainer]
+
+
+def numbers(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.state()[0].items()}
+
+
+def spoil(trainer: Trainer, turn: str, *steps: int, times: int = 99) -> list[int]:
+    """The loss of a player's turn is no number at these steps, as often as `times` altogether; returns where it was."""
+    hit: list[int] = []
+    phases = []
+    for phase in trainer.phases:
+
+        def loss(exchange: Exchange, loss: Callable[[Exchange], Tensor] = phase.loss, name: str = phase.name) -> Tensor:
+            value = loss(exchange)
+            if name == turn and exchange.clock.step in steps and len(hit) < times:
+                hit.append(exchange.clock.step)
+                return value * float("nan")
+            return value
+
+        phases.append(phase._replace(loss=loss))
+    trainer.phases = tuple(phases)
+    # A run that goes back makes its phases anew; they are to be spoilt as well.
+    original = trainer.load
+
+    def load(tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        original(tensors, meta)
+        trainer.phases = tuple(phases)
+
+    trainer.load = load  # type: ignore[method-assign]
+    return hit
+
+
+@pytest.mark.parametrize("turn", ["discriminator", "generator"])
+def test_a_move_along_no_number_is_not_made(trainer: Make, turn: str) -> None:
+    playing = trainer()
+    for _ in range(3):
+        playing.take_step()
+    spoil(playing, turn, 3)
+    before = numbers(playing)
+    with pytest.raises(NotFiniteError) as caught:
+        playing.take_step()
+    after = numbers(playing)
+    weights = {f"{side}.net.{name}" for side, net in playing.nets.items() for name, _ in net.named_parameters()}
+    learned = weights | {name for name in after if ".optimizer." in name or ".average." in name}
+    moved = {name.split(".")[0] for name in learned if not torch.equal(before[name], after[name])}
+    assert moved <= ({"discriminator"} if turn == "generator" else set())  # who came first has moved, rightly
+    assert caught.value.phase == turn
+    assert caught.value.bad[0] == "loss"
+    assert set(caught.value.batch) == {"real", "y", "z", "index"}
+    assert playing.step == 3
+
+
+def test_a_gradient_that_is_no_number_is_named(trainer: Make) -> None:
+    playing = trainer()
+    weight = playing.players["generator"].parameters[-1]
+    name = [name for name, _ in playing.nets["generator"].named_parameters()][-1]
+    weight.register_hook(lambda slope: slope * float("inf"))
+    with pytest.raises(NotFiniteError) as caught:
+        playing.take_step()
+    assert caught.value.phase == "generator"
+    assert caught.value.bad == (f"gradient of {name}",)
+
+
+@pytest.mark.parametrize("turn", ["discriminator", "generator"])
+def test_the_run_goes_back_and_on_with_other_data(
+    trainer: Make, recipe: Recipe, turn: str, positions_asked: Callable[[Trainer], list[list[int]]]
+) -> None:
+    """Saved after every report, of five steps each: what fails at step 13 goes back to step 10."""
+    playing = trainer(recipe.replace(train=recipe.train.replace(save_seconds=1e-9)))
+    whole, asked = trainer(), positions_asked(playing)
+    hit = spoil(playing, turn, 13, times=1)
+    good: dict[str, Tensor] = {}
+    faults = []
+    for event in playing.run():
+        if isinstance(event, Saved) and event.clock.step == 10:
+            good = {name: tensor.clone() for name, tensor in event.tensors.items()}
+            asked.clear()
+        if isinstance(event, Faulted):
+            faults.append(event)
+            there = numbers(playing)
+            assert [name for name in good if not torch.equal(good[name], there[name])] == []
+    assert hit == [13]
+    (fault,) = faults
+    assert (fault.clock.step, fault.failed.step, fault.alarm.name) == (10, 13, "non-finite")
+    assert "attempt 1 of 3" in fault.mending.mend
+    assert fault.batch["real"].shape == (8, 1, 8, 8)
+    usual = [list(map(int, whole.order.indices(8 * step, 8))) for step in range(10, 14)]
+    batches = [positions for positions in asked if len(positions) == 8]
+    assert batches[:4] == usual
+    assert batches[4:8] != usual  # from here on the order is another one
+    assert batches[4:8] != [*batches[:4]]
+    assert playing.clock.step == 24
+    assert playing.faults == 1
+
+
+def test_it_ends_after_three_returns(trainer: Make, recipe: Recipe) -> None:
+    playing = trainer(recipe.replace(train=recipe.train.replace(save_seconds=1e-9)))
+    spoil(playing, "generator", 7)
+    events: list[Event] = []
+    with pytest.raises(TrainingError, match=r"generator: loss.*3 returns to a good state.*lower the learning rate"):
+        events.extend(playing.run())
+    assert [event.clock.step for event in events if isinstance(event, Faulted)] == [5, 5, 5]
+    assert [event.clock.step for event in events if isinstance(event, Stepped)] == [5]
+
+
+def test_weights_that_break_without_a_gradient_are_never_saved(trainer: Make, recipe: Recipe) -> None:
+    """An average, say: no loss reads it, so only a look at what would be stored can tell."""
+    playing = trainer(recipe.replace(train=recipe.train.replace(save_seconds=1e-9)))
+    original, broken = playing.take_step, []
+
+    def step() -> None:
+        original()
+        if playing.step == 24 and not broken:
+            broken.append(playing.step)
+            average = playing.players["generator"].average
+            assert average is not None
+            with torch.no_grad():
+                next(average.parameters()).fill_(float("inf"))
+
+    playing.take_step = step  # type: ignore[method-assign]
+    events = list(playing.run())
+    assert broken == [24]
+    saved = [event for event in events if isinstance(event, Saved)]
+    assert saved[-1].why == "end"
+    assert [event.clock.step for event in events if isinstance(event, Faulted)] == [20]
+    assert all(bool(tensor.isfinite().all()) for tensor in playing.state()[0].values())
+
+
+def test_a_run_that_went_back_resumes_bitwise(trainer: Make, recipe: Recipe) -> None:
+    made = recipe.replace(train=recipe.train.replace(save_seconds=1e-9))
+    whole, first = trainer(made), trainer(made)
+    saved: dict[int, tuple[dict[str, Tensor], dict[str, Any]]] = {}
+    for playing, keep in ((whole, True), (first, False)):
+        spoil(playing, "discriminator", 12, times=1)
+        for event in playing.run():
+            if keep and isinstance(event, Saved):
+                tensors = {name: tensor.clone() for name, tensor in event.tensors.items()}
+                saved[event.clock.step] = tensors, copy.deepcopy(event.meta)
+            elif not keep and isinstance(event, Faulted):
+                break
+    second = trainer(made)
+    second.load(*saved[15])
+    list(second.run())
+    one, two = numbers(whole), numbers(second)
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+    assert second.faults == 1
+
+
+class Rare(Objective):
+    """Non-saturating, and short of memory for more than `fits` samples at a time."""
+
+    fits: int = 3
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        if len(real_logits) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nAnd more.")
+        return NonSaturating().discriminator(real_logits, fake_logits)
+
+    def generator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return NonSaturating().generator(real_logits, fake_logits)
+
+
+def test_when_memory_is_full_fewer_samples_are_looked_at_together(trainer: Make, recipe: Recipe) -> None:
+    """8 samples, then 4, then 2: no more than 3 fit. The batch stays, so what comes of it is the same."""
+    short = recipe.replace(game=Adversarial(objective=Rare(), penalties=(R1(weight=1.0, every=3),)))
+    playing, whole = trainer(short), trainer()
+    events = list(playing.run())
+    faults = [event for event in events if isinstance(event, Faulted)]
+    assert [(event.clock.step, event.mending.mend.split("with ")[1][:9]) for event in faults] == [
+        (0, "4 samples"),
+        (0, "2 samples"),
+    ]
+    assert "does not fit into memory (CUDA out of memory" in faults[0].alarm.cause
+    assert "\n" not in faults[0].alarm.cause
+    assert playing.micro == 2
+    list(whole.run())
+    one, two = numbers(playing), numbers(whole)
+    worst = max(
+        float((one[name] - two[name]).abs().max())
+        for name in two
+        if name.startswith(("generator.net", "discriminator.net")) and "running" not in name and "tracked" not in name
+    )
+    assert worst < 0.05  # batch normalisation in the generator sees parts; test_divided.py has games without it
+
+
+def test_memory_that_one_sample_fills_is_the_end(trainer: Make, recipe: Recipe) -> None:
+    playing = trainer(recipe.replace(game=Adversarial(objective=Rare(fits=0))))
+    with pytest.raises(TrainingError, match="out of memory with 1 samples at a time"):
+        list(playing.run())
+
+
+def test_memory_of_the_processor_is_meant_as_well(trainer: Make) -> None:
+    playing = trainer()
+
+    def take(index: Tensor) -> Any:
+        if not playing.micro:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return original(index)
+
+    original = playing.source.take
+    playing.source.take = take  # type: ignore[method-assign]
+    faults = [event for event in playing.run() if isinstance(event, Faulted)]
+    assert [event.alarm.name for event in faults] == ["out-of-memory"]
+
+
+def test_data_that_can_no_longer_be_read_end_the_run_with_all_saved(
+    trainer: Make, recipe: Recipe, source: Resident
+) -> None:
+    playing, whole = trainer(), trainer()
+    original = playing.source.take
+
+    def take(index: Tensor) -> Any:
+        if playing.step == 13:
+            raise SourceError("shard-3.tar: sample 7 cannot be read (I/O error), tried 3 times")
+        return original(index)
+
+    playing.source.take = take  # type: ignore[method-assign]
+    events: list[Event] = []
+    with pytest.raises(TrainingError, match=r"shard-3.tar: sample 7.*sparring resume"):
+        events.extend(playing.run())
+    last = events[-1]
+    assert isinstance(last, Saved)
+    assert last.clock.step == 13
+    again = trainer()
+    again.load({name: tensor.clone() for name, tensor in last.tensors.items()}, last.meta)
+    list(again.run())
+    list(whole.run())
+    one, two = numbers(whole), numbers(again)
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
