@@ -53,7 +53,7 @@ class Spec:
         `R1(weight=0.5), R2(weight=0.5)`; else as a plain string. It must fit the field's type.
         Raises `RequestError` naming the nearest field when the path does not exist.
         """
-        return cast(Self, _set(self, path.split("."), text, path))
+        return cast(Self, _set(self, path.split("."), text, path, type(self)))
 
 
 def to_json(value: Any) -> Any:
@@ -157,27 +157,37 @@ def _is_ours(module: str) -> bool:
     return package == "sparring" and 1 <= len(parts) <= _PARTS and named
 
 
-def _set(value: Any, path: list[str], text: str, whole: str) -> Any:
+def _set(value: Any, path: list[str], text: str, whole: str, hint: Any) -> Any:
+    """The value, declared as `hint`, with what lies at the path set from text."""
     if not path:
-        return _parse(text)
+        new = _parse(text)
+        if isinstance(new, str) and holds_specs(hint, Spec):
+            new = written(text, hint, Spec, f"--set {whole}")
+        return fits(new, hint, f"--set {whole}")
     head, rest = path[0], path[1:]
     if isinstance(value, tuple):
         if not head.isdecimal() or int(head) >= len(value):  # "²" is a digit
             raise RequestError(f"--set {whole}: {head!r} is not an index of a list of {len(value)}")
         at = int(head)
-        return (*value[:at], _set(value[at], rest, text, whole), *value[at + 1 :])
+        return (*value[:at], _set(value[at], rest, text, whole, _item(hint, at)), *value[at + 1 :])
     if not isinstance(value, Spec):
         raise RequestError(f"--set {whole}: there is nothing below {value!r}")
     names = [f.name for f in dataclasses.fields(cast(Any, value))]
     if head not in names:
         raise RequestError(f"--set {whole}: {type(value).__name__} has no {head!r}, {nearest(head, names)}")
-    new = _set(getattr(value, head), rest, text, whole)
-    if not rest:
-        hint = typing.get_type_hints(type(value))[head]
-        if isinstance(new, str) and holds_specs(hint, Spec):
-            new = written(text, hint, Spec, f"--set {whole}")
-        new = fits(new, hint, f"--set {whole}")
-    return value.replace(**{head: new})
+    hints = typing.get_type_hints(type(value))
+    return value.replace(**{head: _set(getattr(value, head), rest, text, whole, hints[head])})
+
+
+def _item(hint: Any, at: int) -> Any:
+    """What the item at a position of a tuple is declared as."""
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    options = typing.get_args(hint) if is_union else (hint,)
+    for option in options:
+        if typing.get_origin(option) is tuple:
+            items = typing.get_args(option)
+            return items[0] if items[-1] is Ellipsis else items[at]
+    return Any
 
 
 def _parse(text: str) -> Any:

@@ -85,3 +85,14 @@ def test_what_can_t_be_meant_is_said_and_never_run(field: str, text: str, messag
 def test_no_text_of_any_depth_or_length_is_more_than_refused(path: str, text: str) -> None:
     with pytest.raises(RequestError, match=f"--set {path}: "):
         Adversarial(penalties=(R1(),)).with_path(path, text)
+
+
+def test_an_item_of_a_list_is_read_as_the_list_would() -> None:
+    game = Adversarial(penalties=(R1(), R2()))
+    assert game.with_path("penalties.1", "R1(weight=3)").penalties == (R1(), R1(weight=3.0))
+    assert game.with_path("penalties.1.weight", "3").penalties == (R1(), R2(weight=3.0))
+    for text in ("", "5", "null", "Hinge", '"R1"'):
+        with pytest.raises(RequestError, match=r"--set penalties\.1: "):
+            game.with_path("penalties.1", text)
+    show = Adversarial(show=(DiffAugment(policy=("colour", "translation")),))
+    assert show.with_path("show.0.policy.1", "cutout").show == (DiffAugment(policy=("colour", "cutout")),)
