@@ -103,13 +103,10 @@ def index_shard(path: Path) -> tuple[Index, dict[str, Any]]:
 
 
 def _members(path: Path, ignored: Counter[str]) -> Iterator[_Member]:
-    size = path.stat().st_size
     for member, archive in _tar_members(path):
         _check_member(path, member.name, (member.isreg() and not member.issparse()) or member.isdir())
         if member.isdir():
             continue
-        if member.offset_data + member.size > size:
-            raise tarfile.ReadError("cut short")
         found = _KEY.fullmatch(member.name)
         suffix = found[2].lower() if found else ""
         is_image = f".{suffix}" in IMAGE_SUFFIXES

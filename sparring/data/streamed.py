@@ -208,9 +208,6 @@ class Streamed:
                 "still answers, then resume the run"
             ) from None
         except Exception:  # of the thread or of the file: reading again will say which
-            for batch in self._ready:
-                for n in [n for n, other in batch.items() if other is future]:
-                    del batch[n]
             return None
 
     def _submit(self, numbers: list[int]) -> dict[int, Future[Rows]]:

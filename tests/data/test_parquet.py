@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 
 from sparring.core.errors import RequestError, SourceError
+from sparring.core.protocols import Blocks
 from sparring.data import encoded, parquet
+from sparring.data.index import Part
 from sparring.data.open import Data
 from sparring.data.streamed import Streamed
 from sparring.data.tensors import from_arrays
@@ -168,7 +170,7 @@ def test_missing_columns_in_one_of_many(tmp_path: Path, png: Png) -> None:
 def test_row_groups_that_do_not_fit_are_refused(tmp_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", images(png, 0, 64), 64)
     monkeypatch.setattr(parquet, "MAX_GROUP", 2000)
-    with pytest.raises(RequestError, match=r"row group 0 unpacks to .*row_group_size=4"):
+    with pytest.raises(RequestError, match=r"row group 0 unpacks to 0 MiB, more than .*row_group_size=4"):
         load(path)
 
 
@@ -202,6 +204,17 @@ def test_only_a_few_groups_are_held(tmp_path: Path, png: Png, monkeypatch: pytes
     assert sorted(read) == list(range(12))  # each of them once in an epoch
     source.take(torch.arange(84))
     assert sum(held for _, held in groups._kept.values()) <= 3.5 * size
+
+
+@pytest.mark.parametrize(("largest", "window"), [(1, 256), (2**20, 128), (2**26, 2), (2**27, 2)])
+def test_a_window_holds_as_many_groups_as_there_is_room_for(largest: int, window: int) -> None:
+    parts = [Part(Path("a"), "", 5, {"largest": size, "groups": [3, 0, 2]}) for size in (largest, 1)]
+    assert parquet.blocks_of(parts) == Blocks([3, 2, 3, 2], window)
+
+
+def test_rounding_beyond_one_is_clamped(tmp_path: Path) -> None:
+    source = load(write(tmp_path / "a.parquet", {"a": [1.0000005, -1.0000005, 0.5]}))
+    assert source.take(torch.arange(3)).x[:, 0].tolist() == [1.0, -1.0, 0.5]
 
 
 def test_a_file_that_fails_midway_is_named(tmp_path: Path, png: Png) -> None:

@@ -123,19 +123,30 @@ def test_the_index_is_kept_and_makes_no_difference(
     assert load(root).spec == first.spec  # the time differs, the content does not
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "version", "gone"])
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "version", "head", "gone"])
 def test_a_damaged_index_is_made_again(tmp_path: Path, png: Png, away: Path, how: str) -> None:
     root = shards(tmp_path / "set", png)
-    whole = load(root).take(torch.arange(21))
+    first = load(root)
+    whole = first.take(torch.arange(21))
     for file in (away / "indices").iterdir():
         data = bytearray(file.read_bytes())
         data[-30] ^= 1
-        wrong = {"flipped": bytes(data), "cut": data[:-5], "empty": b"", "version": b'{"version": 9}\n', "gone": None}
+        at = data.index(b'"sha256": "') + 11
+        head = data[:at] + (b"0" if data[at : at + 1] != b"0" else b"1") + data[at + 1 :]
+        wrong = {
+            "head": head,
+            "flipped": bytes(data),
+            "cut": data[:-5],
+            "empty": b"",
+            "version": b'{"version": 9}\n',
+            "gone": None,
+        }
         if wrong[how] is None:
             file.unlink()
         else:
             file.write_bytes(wrong[how])
     source = load(root)
+    assert source.spec == first.spec
     for mine, its in zip(source.take(torch.arange(21)), whole, strict=True):
         assert torch.equal(mine, its)
 
@@ -186,6 +197,8 @@ def test_labels_in_every_form(tmp_path: Path, png: Png) -> None:
     names = load(shard("names", [("cls", "dog\n"), ("cls", "cat"), ("json", '{"label": "dog"}')]))
     assert names.spec.class_names == ("cat", "dog")
     assert names.take(torch.arange(3)).y.tolist() == [1, 0, 1]  # type: ignore[union-attr]
+    both = [("0.png", png(0)), ("0.json", b'{"label": "no"}'), ("0.cls", b"yes"), ("1.png", png(1)), ("1.cls", b"yes")]
+    assert load(pack(tmp_path / "both.tar", both)).spec.class_names == ("yes",)
     numbers = load(shard("numbers", [("json", '{"x": 1, "cls": 1}'), ("cls", "1"), ("cls", "0")]))
     assert numbers.report["classes"] == {"0": 1, "1": 2}
     assert numbers.take(torch.arange(3)).y.tolist() == [1, 1, 0]  # type: ignore[union-attr]
@@ -236,7 +249,7 @@ def test_sizes_channels_and_refused_ones(tmp_path: Path, png: Png) -> None:
 
 
 def test_what_is_resized_agrees_with_the_folder_of_the_same_images(tmp_path: Path, png: Png) -> None:
-    shapes = [(6, 5, 3), (9, 9, 3), (8, 8, 3), (4, 4, 3)]
+    shapes = [(6, 5, 3), (8, 10, 3), (8, 8, 3), (4, 4, 4)]
     files = [(f"{i:02}.png", png(i, shape=shapes[i % 4])) for i in range(12)]
     (tmp_path / "loose").mkdir()
     for name, data in files:
@@ -250,6 +263,17 @@ def test_what_is_resized_agrees_with_the_folder_of_the_same_images(tmp_path: Pat
     assert torch.equal(source.take(torch.arange(12)).x, loose.take(torch.arange(12)).x)
     for key in ("sizes", "resized", "cropped", "converted", "shape", "levels", "channels", "count"):
         assert source.report[key] == loose.report[key], key
+
+
+def test_one_with_transparency_gives_all_a_fourth_channel(tmp_path: Path, png: Png) -> None:
+    shapes = [(6, 5, 4), (6, 5, 3), (6, 5)]
+    files = [(f"{i}.{end}", data) for i in range(3) for end, data in (("png", png(i, shape=shapes[i])), ("cls", b"0"))]
+    source = load(pack(tmp_path / "a.tar", files))
+    x = ((source.take(torch.arange(3)).x + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    clear, colour, grey = (np.asarray(Image.open(io.BytesIO(png(i, shape=shapes[i])))) for i in range(3))
+    np.testing.assert_array_equal(x[0], clear)
+    np.testing.assert_array_equal(x[1], np.dstack([colour, np.full((6, 5), 255)]))
+    np.testing.assert_array_equal(x[2], np.dstack([grey, grey, grey, np.full((6, 5), 255)]))
 
 
 def test_deep_grey_keeps_its_levels(tmp_path: Path) -> None:
@@ -292,7 +316,12 @@ def test_some_are_held_out(tmp_path: Path, png: Png) -> None:
     assert isinstance(held, Streamed)
     assert (len(kept), len(held)) == (15, 6)
     assert sum(kept.blocks.lengths) == 15
-    assert min(kept.blocks.lengths) > 0
+    assert kept.positions is not None
+    inside = [
+        int(((low <= kept.positions) & (kept.positions < high)).sum()) for low, high in ((0, 7), (7, 12), (12, 21))
+    ]
+    assert kept.blocks.lengths == [count for count in inside if count]
+    assert {6, 7, 11, 12} & set(kept.positions.tolist())  # at the ends of blocks, where it could be one beside
     both = torch.cat([kept.take(torch.arange(15)).x, held.take(torch.arange(6)).x])
     whole = load(tmp_path / "set").take(torch.arange(21)).x
     assert sorted(map(str, both.flatten(1).tolist())) == sorted(map(str, whole.flatten(1).tolist()))

@@ -40,6 +40,12 @@ def test_each_epoch_of_blocks_is_a_permutation(window: int) -> None:
     assert BlockOrder(BLOCKS._replace(window=window), seed=2).indices(0, 30).tolist() != epochs[0]
 
 
+@pytest.mark.parametrize("blocks", [Blocks([1] * 30, 1), Blocks([30], 1)])
+def test_blocks_and_what_is_in_them_are_drawn_anew_in_each_epoch(blocks: Blocks) -> None:
+    order = BlockOrder(blocks, seed=1)
+    assert order.indices(0, 30).tolist() != order.indices(30, 30).tolist()
+
+
 def test_a_position_is_all_that_matters_in_blocks() -> None:
     whole = BlockOrder(BLOCKS, seed=3).indices(0, 200)
     one = BlockOrder(BLOCKS, seed=3)
