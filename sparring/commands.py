@@ -21,12 +21,13 @@ from sparring import __version__
 from sparring.core.errors import RequestError
 from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
+from sparring.core.sized import no_larger_than
 from sparring.core.spec import to_json
 from sparring.data.open import Data, describe, parse_size
 from sparring.display import count_text, score_table
 from sparring.metrics.features import load
 from sparring.metrics.judge import Judge, Score
-from sparring.opening import open_checkpoint, open_generator
+from sparring.opening import most_numbers, open_checkpoint, open_generator
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, find_recipe, load_file
 from sparring.recipes.automatic import recipes as all_recipes
@@ -162,7 +163,9 @@ def doctor(options: argparse.Namespace) -> int:
 def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:
     trusted = (load_file(options.recipe),) if options.recipe else ()
     generator, prior, spec = open_generator(run, trusted)
-    opened = open_checkpoint(run, options.checkpoint, expected_weights(generator, spec, prior))
+    with no_larger_than(most_numbers(run)):
+        expected = expected_weights(generator, spec, prior)
+    opened = open_checkpoint(run, options.checkpoint, expected)
     for note in opened.notes:
         sys.stderr.write(f"note: {note}\n")
     return TrainedGenerator(generator, spec, prior, averaged_weights(opened.tensors)), opened.meta

@@ -49,20 +49,46 @@ def open_run(path: Path, trusted: tuple[ModuleType, ...] = ()) -> tuple[Request,
     data = _read_request(path)
     recipe = from_json(data.get("recipe"), trusted)
     spec = from_json(data.get("data"))
-    if not isinstance(recipe, Recipe) or not isinstance(spec, DataSpec):
-        raise RequestError(f"{path / 'recipe.json'}: holds no recipe")
-    return Request(recipe, data["origin"], tuple(data["choices"]), data["environment"]), spec
+    origin, choices, here = (data.get(name) for name in ("origin", "choices", "environment"))
+    if not (
+        isinstance(recipe, Recipe)
+        and isinstance(spec, DataSpec)
+        and isinstance(origin, str)
+        and isinstance(choices, list)
+        and isinstance(here, dict)
+    ):
+        raise RequestError(f"{path / 'recipe.json'}: holds no recipe with its data, origin, choices and environment")
+    return Request(recipe, origin, tuple(map(str, choices)), here), spec
 
 
 def open_generator(path: Path, trusted: tuple[ModuleType, ...] = ()) -> tuple[NetworkSpec, Prior, DataSpec]:
     """What is needed of a run folder to draw from it: the rest of its recipe may come from a file that is not here."""
     data = _read_request(path)
-    recipe = data.get("recipe") or {}
-    generator, prior = (from_json(recipe.get(part), trusted) for part in ("generator", "prior"))
+    recipe = data.get("recipe")
+    parts = recipe if isinstance(recipe, dict) else {}
+    generator, prior = (from_json(parts.get(part), trusted) for part in ("generator", "prior"))
     spec = from_json(data.get("data"))
     if not (isinstance(generator, NetworkSpec) and isinstance(prior, Prior) and isinstance(spec, DataSpec)):
         raise RequestError(f"{path / 'recipe.json'}: holds no generator")
     return generator, prior, spec
+
+
+def refuse_links(run: Path) -> None:
+    """Raises `RequestError` for symbolic links in a run's folder: who writes there must not write elsewhere."""
+    links = [path for path in run.rglob("*") if path.is_symlink()]
+    if links:
+        raise RequestError(
+            f"{links[0]}: a link, through which a run would write elsewhere; put what it names in its place"
+        )
+
+
+def most_numbers(run: Path) -> int:
+    """How many numbers the networks of a run can have at most: its largest checkpoint has no more bytes.
+
+    Raises `RequestError` when there is none.
+    """
+    files = [path.with_suffix(".safetensors") for path in _checkpoints(run)]
+    return max((file.stat().st_size for file in files if file.exists()), default=0)
 
 
 def open_checkpoint(run: Path, which: str, expected: Mapping[str, Tensor] | None = None) -> Opened:
@@ -72,10 +98,7 @@ def open_checkpoint(run: Path, which: str, expected: Mapping[str, Tensor] | None
     or else the last. The notes say so. `expected` are tensors that it must hold, as in `load_checkpoint`. Raises
     `RequestError` when there is none, and `DamagedError` when none that would do is whole.
     """
-    folder = run / "checkpoints"
-    found = checkpoints(folder)
-    if not found:
-        raise RequestError(f"{run}: has no checkpoint yet; train for longer, or resume it")
+    folder, found = run / "checkpoints", _checkpoints(run)
     if which not in ("best", "last"):
         path = _asked(found, which)
         return Opened(path, *load_checkpoint(path, expected), ())
@@ -127,9 +150,16 @@ def _by_score(newest_first: list[Path], best: int | None) -> list[Path]:
     return list(dict.fromkeys([*first, *newest_first]))
 
 
+def _checkpoints(run: Path) -> list[Path]:
+    found = checkpoints(run / "checkpoints")
+    if not found:
+        raise RequestError(f"{run}: has no checkpoint yet; train for longer, or resume it")
+    return found
+
+
 def _asked(found: list[Path], which: str) -> Path:
     for path in found:
-        if which.isdigit() and int(path.stem) == int(which):
+        if which.isdecimal() and int(path.stem) == int(which):
             return path
     kept = ", ".join(str(int(p.stem)) for p in found)
     raise RequestError(f"--checkpoint {which!r}: expected best, last or one of {kept}")
@@ -141,7 +171,7 @@ def _read_request(path: Path) -> dict[str, Any]:
     data = read_json(path / "recipe.json")
     if data.get("format") != FORMAT:
         raise RequestError(
-            f"{path}: run folder of format {data.get('format')!r} written by sparring {data.get('sparring')}, "
+            f"{path}: run folder of format {data.get('format')!r:.40} written by sparring {data.get('sparring')!s:.40}, "
             f"this is {__version__} and reads format {FORMAT}"
         )
     return data

@@ -23,7 +23,7 @@ def owned(run: Path) -> Iterator[str | None]:
     leaves nothing to clean up. Raises `RequestError` while somebody else holds it, and `OSError` when the file cannot
     be made.
     """
-    descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     warning = None
     try:
         try:

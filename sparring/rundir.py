@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ from sparring.train.plane import Plane
 from sparring.train.trainer import GRID_COLUMNS
 from sparring.trained import averaged_weights
 
+_NUMBERED = re.compile("[0-9]{12,15}")
 LOGS = ("log.jsonl", "scores.jsonl", "alarms.jsonl")
 
 
@@ -141,7 +143,7 @@ class RunFolder:
                 write_atomically(path, b"".join(row for row in rows if row.endswith(b"\n")))
         for folder in ("samples", "advice"):
             for picture in (self.path / folder).glob("*.png"):
-                if picture.stem.isdigit() and int(picture.stem) > images:
+                if _NUMBERED.fullmatch(picture.stem) and int(picture.stem) > images:
                     picture.unlink()
 
     def draw(self, *, film: bool = True) -> list[Path]:
@@ -154,7 +156,7 @@ class RunFolder:
             with self._drawn():
                 curves(self.path / "curves.png", panels, info=self._info())
                 made.append(self.path / "curves.png")
-        frames = sorted(p for p in (self.path / "samples").glob("*.png") if p.stem.isdigit())
+        frames = sorted(p for p in (self.path / "samples").glob("*.png") if _NUMBERED.fullmatch(p.stem))
         if frames and film:
             with self._drawn():
                 write_film(frames, [int(p.stem) for p in frames], self.path / "progress.gif")

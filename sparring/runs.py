@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from sparring.core.errors import RequestError, TrainingError
 from sparring.core.files import remove_leftovers
 from sparring.core.protocols import DataSpec, Source
+from sparring.core.sized import no_larger_than
 from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, parse_size
@@ -22,7 +24,15 @@ from sparring.display import ProgressLine, count_text, time_text, value_lines
 from sparring.environment import differences, environment
 from sparring.metrics.judge import Judge
 from sparring.metrics.provenance import provenance_text
-from sparring.opening import Opened, Request, hash_but_budget, open_checkpoint, open_run
+from sparring.opening import (
+    Opened,
+    Request,
+    hash_but_budget,
+    most_numbers,
+    open_checkpoint,
+    open_run,
+    refuse_links,
+)
 from sparring.ownership import owned
 from sparring.recipes.automatic import Choice, choose, load_file, settle
 from sparring.recipes.mends import parse_mends
@@ -72,6 +82,7 @@ def resume(options: argparse.Namespace) -> int:
     finishes what is missing of a run that came to its end."""
     path = Path(options.run)
     request, data = open_run(path, (load_file(options.recipe),) if options.recipe else ())
+    refuse_links(path)
     with owned(path) as warning:
         _note(warning)
         remove_leftovers(path)
@@ -91,10 +102,11 @@ def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Name
         recipe = recipe.replace(train=recipe.train.replace(budget=parse_budget(options.budget)))
     held_out = recipe.source.load_held_out()
     judge = judge_of_run(recipe, source, held_out, device, options.features)
-    trainer = Trainer(recipe, source, device, judge, held_out)
+    found = checkpoints(path / "checkpoints")
+    with no_larger_than(most_numbers(path)) if found else nullcontext():
+        trainer = Trainer(recipe, source, device, judge, held_out)
     here = environment(device, _recipe_file(options))
     changes = differences(request.environment, here)
-    found = checkpoints(path / "checkpoints")
     if not any(checkpoint.exists() for checkpoint in found):
         _note(*changes)
         print(f"{path}: was stopped before its first checkpoint; it begins again, and is the same run by its seed")

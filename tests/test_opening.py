@@ -9,7 +9,7 @@ import torch
 
 from sparring.core.errors import RequestError
 from sparring.core.files import DamagedError, write_sealed
-from sparring.opening import open_checkpoint
+from sparring.opening import most_numbers, open_checkpoint, refuse_links
 from sparring.train.checkpoint import FORMAT, name_best, read_meta, save_checkpoint
 
 
@@ -97,3 +97,28 @@ def test_none_at_all_and_none_that_fits(run: Path, tmp_path: Path) -> None:
         open_checkpoint(run, "last", {"w": torch.zeros(3, dtype=torch.int64)})
     with pytest.raises(RequestError, match="has no checkpoint yet"):
         open_checkpoint(tmp_path / "empty", "last")
+
+
+@pytest.mark.parametrize("stem", ["²", "9" * 5000, "12", "00000000001٣"])
+def test_names_that_are_none_of_ours_are_no_checkpoints(run: Path, stem: str) -> None:
+    write_sealed(run / "checkpoints" / "best.json", {"checkpoint": stem})
+    if len(stem) < 200:
+        (run / "checkpoints" / f"{stem}.json").write_text("{}")
+    assert opened(run, "last") == (50, 0)
+    assert opened(run, "best") == (20, 2)
+    with pytest.raises(RequestError, match="expected best, last or one of 10, 20, 30, 40, 50"):
+        open_checkpoint(run, stem[:20])
+
+
+def test_a_run_s_networks_have_no_more_numbers_than_its_largest_checkpoint_bytes(run: Path) -> None:
+    sizes = {path.stat().st_size for path in (run / "checkpoints").glob("*.safetensors")}
+    assert most_numbers(run) == max(sizes)
+    with pytest.raises(RequestError, match="has no checkpoint yet"):
+        most_numbers(run / "checkpoints")
+
+
+def test_links_are_refused_where_a_run_would_write(run: Path) -> None:
+    refuse_links(run)
+    (run / "checkpoints" / "x.json").symlink_to(run / "checkpoints" / f"{10:012d}.json")
+    with pytest.raises(RequestError, match=r"x\.json: a link"):
+        refuse_links(run)

@@ -173,9 +173,17 @@ def _read(path: Path) -> bytes:
     return content
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of two values of one name readers take either, so none is right."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(content)
+        data = json.loads(content, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: not JSON ({error})") from None
     if not isinstance(data, dict):

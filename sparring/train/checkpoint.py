@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sparring.core.files import DamagedError, read_sealed, size_text, write_atom
 FORMAT = 2
 MOST_TENSORS, MOST_HEADER = 100_000, 16 * 2**20
 """Tensors, and bytes of the header that lists them, beyond which a file is none of ours."""
+_STEM = re.compile("[0-9]{12,15}")
 _TYPES = {
     "BOOL": ("bool", 1),
     "U8": ("uint8", 1),
@@ -96,7 +98,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     version = meta.get("format")
     if version != FORMAT and sealed:
         raise RequestError(
-            f"{path}: checkpoint of format {version!r}, this version reads formats up to {FORMAT}; use the version of "
+            f"{path}: checkpoint of format {version!r:.40}, this version reads formats up to {FORMAT}; use the version of "
             "sparring that wrote it, or a newer one"
         )
     if not sealed:
@@ -104,7 +106,7 @@ def read_meta(path: Path) -> dict[str, Any]:
             raise DamagedError(f"{path}: damaged, it holds no hash of itself")
         meta = _from_format_1(meta, path)
     if meta.get("images") != int(path.stem) or not isinstance(meta.get("sha256"), str):
-        raise DamagedError(f"{path}: not the checkpoint that its name says: it holds images {meta.get('images')!r}")
+        raise DamagedError(f"{path}: not the checkpoint that its name says: it holds images {meta.get('images')!r:.40}")
     return meta
 
 
@@ -158,13 +160,13 @@ def named_best(folder: Path) -> int | None:
         found = read_sealed(folder / "best.json")[0].get("checkpoint")
     except DamagedError:
         return None
-    return int(found) if isinstance(found, str) and found.isdigit() else None
+    return int(found) if isinstance(found, str) and _STEM.fullmatch(found) else None
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The JSON files of all checkpoints, oldest first, whole or not, also where one is missing beside its tensors."""
     found = {path.stem for suffix in ("json", "safetensors") for path in folder.glob(f"*.{suffix}")}
-    return [folder / f"{stem}.json" for stem in sorted(found) if stem.isdigit()]
+    return [folder / f"{stem}.json" for stem in sorted(found) if _STEM.fullmatch(stem)]
 
 
 def prune(folder: Path, keep: set[str], damaged: set[str]) -> None:

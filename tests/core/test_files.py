@@ -111,7 +111,9 @@ def test_a_seal_is_a_hash_that_others_can_check(tmp_path: Path) -> None:
     assert read_sealed(path) == (content, False)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"a": 1' + b"1" * 5000 + b"}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"a": 1, "a": 1}', b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"a": 1' + b"1" * 5000 + b"}"]
+)
 def test_what_is_no_json_object_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
