@@ -2,6 +2,7 @@
 
     python bench/fuzz.py --out docs/figures/fuzz.json             1.1 million executions
     python bench/fuzz.py --runs 2000 --out /tmp/fuzz.json         a quick look
+    python bench/fuzz.py --only tar --out docs/figures/fuzz.json  one target anew; the others' figures stay
     python bench/fuzz.py --only tar --input FILE                  one input again, such as one that was kept
 
 Needs atheris (libFuzzer for Python: pip install atheris). Each target feeds one reader of the library; nothing but
@@ -26,12 +27,10 @@ import re
 import struct
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 import types
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +45,9 @@ with contextlib.ExitStack() as instrumented:
         import atheris
 
         instrumented.enter_context(atheris.instrument_imports(include=["sparring", "tarfile", "zipfile"]))
+    import tarfile
+    import zipfile
+
     import numpy as np
     import torch
     from PIL import Image
@@ -86,6 +88,17 @@ def written_to(name: str, read: Callable[[Path], object]) -> Callable[[bytes, Pa
         return read(folder / name)
 
     return play
+
+
+def tar(data: bytes, folder: Path) -> object:
+    """An archive whose headers have the checksums that their author can give them: else no change gets further."""
+    fixed = bytearray(data)
+    for at in range(0, len(fixed) - 511, 512):
+        if fixed[at + 257 : at + 262] == b"ustar":
+            fixed[at + 148 : at + 156] = b" " * 8
+            fixed[at + 148 : at + 156] = b"%06o\0 " % sum(fixed[at : at + 512])
+    (folder / "a.tar").write_bytes(fixed)
+    return load_images(folder / "a.tar")
 
 
 def decode(data: bytes, _: Path) -> None:
@@ -240,7 +253,7 @@ TARGETS = {
     "npy": Target(written_to("a.npy", load_array), _npy, ("data/arrays.py",)),
     "npz": Target(written_to("a.npz", load_array), _npz, ("data/arrays.py",)),
     "zip": Target(written_to("a.zip", load_images), _zips, ("data/listing.py", "data/images.py")),
-    "tar": Target(written_to("a.tar", load_images), _tars, ("data/listing.py", "data/images.py")),
+    "tar": Target(tar, _tars, ("data/listing.py", "data/images.py")),
     "image": Target(decode, _images, ("data/pixels.py",), 3.0),
     "names": Target(listed, _lines("a/1.png\0b/2.png", "train/a.png\0test\\b.JPG\0.c.png"), ("data/listing.py",), 3.0),
     "printable": Target(shown, _lines("a\nb\x1b[31m", "猫.png"), ("data/limits.py",), 3.0),
@@ -376,6 +389,9 @@ def main() -> None:
     for name in options.only:
         found[name] = fuzz(name, round(options.runs * TARGETS[name].share / shares), options.seed, options.keep)
         print(name, found[name], flush=True)
+    if options.out and options.out.exists():
+        earlier = json.loads(options.out.read_text())["targets"]
+        found = {name: found.get(name) or earlier[name] for name in TARGETS if name in found or name in earlier}
     result = {
         "python": platform.python_version(),
         "executions": sum(each["executions"] for each in found.values()),

@@ -29,7 +29,7 @@ from sparring.data.open import parse_size
 from sparring.games import ADA, R1, R2, Adversarial, Balanced, Hinge, NonSaturating, Replay, SoftmaxGAN
 from sparring.report.lenient import read_log
 from sparring.train.checkpoint import load_checkpoint, save_checkpoint
-from sparring.train.schedule import parse_budget
+from sparring.train.schedule import Budget, parse_budget
 
 settings.register_profile(
     "hostile", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -184,6 +184,9 @@ def test_whatever_is_shown_is_one_line_that_can_be_printed(name: str) -> None:
 
 @PROFILE
 @given(st.integers(-5, 99_999), st.integers(-5, 99_999), st.sampled_from(["x", "×", "X", "*", " x "]))
+@example(height=8192, width=8193, sign="x")
+@example(height=8192, width=8192, sign="x")
+@example(height=0, width=1, sign="x")
 def test_a_size_is_read_exactly_when_it_is_one(height: int, width: int, sign: str) -> None:
     is_one = 1 <= height <= 8192 and 1 <= width <= 8192 and sign in "x×X"
     try:
@@ -274,6 +277,18 @@ def test_a_changed_spec_is_refused_or_a_spec_that_comes_back(game: Adversarial, 
         return
     again = from_json(json.loads(json.dumps(to_json(found))))
     assert repr(again) == repr(found)  # NaN is not itself
+
+
+@PROFILE
+@given(st.one_of(values, st.sampled_from(["seconds", "images", "epochs"])))
+def test_a_field_of_few_words_takes_no_other(unit: object) -> None:
+    is_one = unit in ("seconds", "images", "epochs")
+    try:
+        assert from_json(to_json(Budget(amount=2.0)) | {"unit": unit}) == Budget(amount=2.0, unit=unit)  # type: ignore[arg-type]
+    except RequestError:
+        assert not is_one
+    else:
+        assert is_one
 
 
 paths = ["penalties", "objective", "d_steps", "penalties.0", "penalties.0.weight", "penalties.²", "x"]
