@@ -70,12 +70,14 @@ with contextlib.ExitStack() as instrumented:
 
 
 class Target(NamedTuple):
-    """`play` gets bytes and a folder of its own; `share` of all executions; `modules` whose lines are counted."""
+    """`play` gets bytes and a folder of its own; `share` of all executions; `modules` whose lines are counted;
+    `longest` input, in bytes."""
 
     play: Callable[[bytes, Path], object]
     seeds: Callable[[], Iterable[bytes]]
     modules: tuple[str, ...]
     share: float = 0.5
+    longest: int = 8192
 
 
 def text(data: bytes) -> str:
@@ -255,14 +257,17 @@ TARGETS = {
     "zip": Target(written_to("a.zip", load_images), _zips, ("data/listing.py", "data/images.py")),
     "tar": Target(tar, _tars, ("data/listing.py", "data/images.py")),
     "image": Target(decode, _images, ("data/pixels.py",), 3.0),
-    "names": Target(listed, _lines("a/1.png\0b/2.png", "train/a.png\0test\\b.JPG\0.c.png"), ("data/listing.py",), 3.0),
-    "printable": Target(shown, _lines("a\nb\x1b[31m", "猫.png"), ("data/limits.py",), 3.0),
-    "size": Target(lambda data, _: parse_size(text(data)), _lines("24x40", "32", "8×8"), ("data/open.py",), 3.0),
+    "names": Target(
+        listed, _lines("a/1.png\0b/2.png", "train/a.png\0test\\b.JPG\0.c.png"), ("data/listing.py",), 3.0, 256
+    ),
+    "printable": Target(shown, _lines("a\nb\x1b[31m", "猫.png"), ("data/limits.py",), 3.0, 256),
+    "size": Target(lambda data, _: parse_size(text(data)), _lines("24x40", "32", "8×8"), ("data/open.py",), 3.0, 256),
     "budget": Target(
         lambda data, _: parse_budget(text(data)).images(60_000),
         _lines("90s", "1.5kimg", "2 epochs"),
         ("train/schedule.py",),
         3.0,
+        256,
     ),
     "written": Target(
         set_by_text,
@@ -284,7 +289,12 @@ def one(name: str, data: bytes, folder: Path) -> None:
 def child(name: str, runs: int, seed: int, corpus: Path, keep: Path, folder: Path) -> None:
     """Never returns: libFuzzer ends the process."""
     options = [f"-runs={runs}", f"-seed={seed}", f"-timeout={SECONDS_OF_ONE}", f"-rss_limit_mb={MEBIBYTES}"]
-    options += [f"-artifact_prefix={keep}/{name}-", "-max_len=8192", "-len_control=0", "-print_final_stats=1"]
+    options += [
+        f"-artifact_prefix={keep}/{name}-",
+        f"-max_len={TARGETS[name].longest}",
+        "-len_control=0",
+        "-print_final_stats=1",
+    ]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     atheris.Setup([sys.argv[0], *options, str(corpus)], lambda data: one(name, data, folder))
