@@ -26,7 +26,7 @@ from sparring.train.events import Alarmed, Event, Faulted, Judge, Mended, Sample
 from sparring.train.faults import TIMES, NotFiniteError, OutOfMemoryError, memory_watched
 from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_finite
 from sparring.train.mend import SAFE, Changes, Mending, Rollback
-from sparring.train.order import Order
+from sparring.train.order import order_of
 from sparring.train.phase import Arithmetic, offer, play
 from sparring.train.plane import Plane, survey
 from sparring.train.player import Player
@@ -109,7 +109,7 @@ class Trainer:
         """The most samples that are looked at together, where all of a batch do not fit into memory."""
         self.good: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         """A copy of the state that was last stored: what a run goes back to."""
-        self.order = Order(len(source), self._stream())
+        self.order = order_of(self.source, self._stream())
         self.report, self.looks = Report(), Report()
         self.watch = Watch((), {})
         self.kept: dict[str, dict[str, Tensor]] = {}
@@ -237,6 +237,8 @@ class Trainer:
                 generator_moves=any(phase.player == "generator" for phase in due),
                 rows=rows,
             )
+            # While this step is computed, a source that is not in memory reads the next.
+            self.source.ahead(self.order.indices(clock.images + train.batch, train.batch)[rows.start : rows.stop])
             offer(exchange, arithmetic)
         try:
             play(self.game.order, due, exchange, self.players, clock, arithmetic)
@@ -260,7 +262,7 @@ class Trainer:
         real = self.source.take(self.order.indices(self.clock.images, count).to(self.device))
         held_out = None
         if self.held_out is not None:
-            order = Order(len(self.held_out), derive(train.seed, "held out"))
+            order = order_of(self.held_out, derive(train.seed, "held out"))
             index = order.indices(step // train.health.every * count, count)
             held_out = self.held_out.take(index.to(self.device))
         loss = next(phase.loss for phase in self.phases if phase.player == "generator")
@@ -443,7 +445,7 @@ class Trainer:
         self.num_grids, self.landing = meta["num_grids"], meta["landing"]
         self.scores = Ledger.load(meta["scores"])
         self.faults, self.micro = meta.get("faults", 0), meta.get("micro")
-        self.order = Order(len(self.source), self._stream())
+        self.order = order_of(self.source, self._stream())
         self._remember()
 
     def _go_back(self, fault: NotFiniteError | OutOfMemoryError) -> Faulted:
@@ -473,7 +475,7 @@ class Trainer:
             batch = {}
         self.load(*self.good)
         self.faults, self.micro, self.seconds, self._stop = faults, micro, seconds, stop
-        self.order = Order(len(self.source), self._stream())
+        self.order = order_of(self.source, self._stream())
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         done = f"back to the state at {self.clock.images} images, with {said}"
