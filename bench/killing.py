@@ -68,6 +68,7 @@ SECTIONS = {
 """What the process does after each of its marks."""
 _CHECKPOINT = re.compile(r"(\d{12})\.(safetensors|json)")
 _SECONDS_AT_MOST = 900.0
+_EARLY = 0.5  # of what follows the training: a run that is quicker there than the undisturbed one was has ended unhit
 
 
 class Mark(NamedTuple):
@@ -321,7 +322,7 @@ def moments(rng: random.Random, steps: int, kills: int) -> list[Moment]:
     found += [Moment("evaluation", rng.randrange(steps * 9 // 10), rng.random()) for _ in range(judging)]
     found += [Moment(None, rng.randrange(steps), rng.random()) for _ in range(starting)]
     found.sort(key=lambda moment: moment.step)
-    return [*found, *(Moment("ended", 0, rng.random()) for _ in range(after))]
+    return [*found, *(Moment("ended", 0, rng.random() * _EARLY) for _ in range(after))]
 
 
 class Killed(NamedTuple):
@@ -510,7 +511,7 @@ def tell(job: Job, folder: Path, undisturbed: Life, count: int, seed: int) -> di
     judging, after = count // 5, count // 5
     at = [Moment("step", rng.randrange(steps), rng.random()) for _ in range(count - judging - after)]
     at += [Moment("evaluation", rng.randrange(steps * 9 // 10), rng.random()) for _ in range(judging)]
-    at = [*sorted(at, key=lambda m: m.step), *(Moment("ended", 0, rng.random()) for _ in range(after))]
+    at = [*sorted(at, key=lambda m: m.step), *(Moment("ended", 0, rng.random() * _EARLY) for _ in range(after))]
     told = signalled_run(job, folder / "told", at, usual_seconds(undisturbed), (signal.SIGTERM, signal.SIGINT))
     rows: list[dict[str, Any]] = [
         {
