@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from sparring import rundir
+from sparring.core.errors import TrainingError
 from sparring.core.game import Clock, Critic
 from sparring.core.protocols import Batch, DataSpec, SourceSpec
 from sparring.games.adversarial import Adversarial
@@ -120,3 +121,23 @@ def test_samples_in_the_plane_are_drawn_there_in_the_law_s_own_units(
         assert picture.text["data"] == "ring8"  # type: ignore[attr-defined]
     assert not (tmp_path / "run" / "advice").exists()
     assert (tmp_path / "run" / "progress.gif") in run.draw()
+
+
+def test_logs_are_on_the_disk_before_the_checkpoint_that_follows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, clock, done = new_run(tmp_path / "run"), Clock(1, 30, 0.0, 0.0), list[str]()
+    save = rundir.save_checkpoint
+    monkeypatch.setattr(rundir, "flush", lambda path: done.append(path.name))
+    monkeypatch.setattr(rundir, "save_checkpoint", lambda *parts: done.append("checkpoint") or save(*parts))
+    saved = Saved(clock, {}, {"scores": {"leaders": []}}, "end")
+    list(run.record(iter([Stepped(clock, {"loss_d": 1.0}, 9.0), Scored(clock, {}, {}, (), True), saved])))
+    assert done == ["log.jsonl", "scores.jsonl", "checkpoint"]
+
+
+def test_where_a_log_cannot_be_written_training_ends_and_says_what_is_left(tmp_path: Path) -> None:
+    run, clock = new_run(tmp_path / "run"), Clock(1, 30, 0.0, 0.0)
+    list(run.record(iter([Saved(clock, {}, {"scores": {"leaders": []}}, "time")])))
+    (tmp_path / "run" / "log.jsonl").mkdir()
+    with pytest.raises(TrainingError, match=r"log\.jsonl: Is a directory; the checkpoint at 30 images is whole; make"):
+        list(run.record(iter([Stepped(clock, {"loss_d": 1.0}, 9.0)])))
