@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import signal
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,6 +40,7 @@ from sparring.recipes.automatic import Choice, choose, load_file, settle
 from sparring.recipes.mends import parse_mends
 from sparring.rundir import RunFolder, new_folder, taken
 from sparring.train.checkpoint import checkpoints
+from sparring.train.ranks import Ranks
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import parse_budget
 from sparring.train.trainer import Trainer
@@ -51,16 +54,21 @@ NEAREST = 10
 
 def train(options: argparse.Namespace) -> int:
     """`sparring train`: a new run, or with --dry-run what it would be."""
+    with _company(find_device(options.device)) as ranks:
+        return _train(options, ranks)
+
+
+def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     data = _data(options)
     source = data.load()
     choice = _choice(options, data, source.spec)
-    device = find_device(options.device)
+    device = ranks.device
     recipe, arithmetic = settle(choice.recipe, device)
     reasons = (*choice.reasons, *arithmetic)
     if options.dry_run:
         return _dry_run(recipe, source, reasons)
     out = Path(options.out) if options.out else new_folder(source.spec.name)
-    if out.exists():
+    if ranks.tell(out.exists()):
         raise taken(out)
     print(_found(source))
     for reason in reasons:
@@ -68,7 +76,9 @@ def train(options: argparse.Namespace) -> int:
     held_out = recipe.source.load_held_out()
     judge = judge_of_run(recipe, source, held_out, device, options.features)
     # Before the folder: a recipe that can't be played leaves nothing behind.
-    trainer = Trainer(recipe, source, device, judge, held_out)
+    trainer = Trainer(recipe, source, device, judge, held_out, ranks)
+    if not ranks.first:
+        return _follow(trainer)
     request = Request(recipe, options.recipe or recipe.name, reasons, environment(device, _recipe_file(options)))
     folder = RunFolder.create(out, request, source.spec, source.report)
     with owned(out) as warning:
@@ -83,20 +93,23 @@ def resume(options: argparse.Namespace) -> int:
     path = Path(options.run)
     request, data = open_run(path, (load_file(options.recipe),) if options.recipe else ())
     refuse_links(path)
-    with owned(path) as warning:
+    with (
+        _company(find_device(options.device or request.environment.get("device"))) as ranks,
+        owned(path) if ranks.first else nullcontext() as warning,
+    ):
         _note(warning)
-        remove_leftovers(path)
-        return _resume(path, request, data, options)
+        if ranks.first:
+            remove_leftovers(path)
+        return _resume(path, request, data, options, ranks)
 
 
-def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Namespace) -> int:
-    source = request.recipe.source.load()
+def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Namespace, ranks: Ranks) -> int:
+    source, device = request.recipe.source.load(), ranks.device
     if source.spec.sha256 != data.sha256:
         raise RequestError(
             f"{path}: its data has changed: {request.recipe.source} had hash {data.sha256[:12]}, now "
             f"{source.spec.sha256[:12]}; restore the data, or start a new run"
         )
-    device = find_device(options.device or request.environment.get("device"))
     recipe = request.recipe
     if options.budget:
         recipe = recipe.replace(train=recipe.train.replace(budget=parse_budget(options.budget)))
@@ -104,10 +117,12 @@ def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Name
     judge = judge_of_run(recipe, source, held_out, device, options.features)
     found = checkpoints(path / "checkpoints")
     with no_larger_than(most_numbers(path)) if found else nullcontext():
-        trainer = Trainer(recipe, source, device, judge, held_out)
+        trainer = Trainer(recipe, source, device, judge, held_out, ranks)
     here = environment(device, _recipe_file(options))
     changes = differences(request.environment, here)
     if not any(checkpoint.exists() for checkpoint in found):
+        if not ranks.first:
+            return _follow(trainer)
         _note(*changes)
         print(f"{path}: was stopped before its first checkpoint; it begins again, and is the same run by its seed")
         folder = RunFolder.write_request(path, request._replace(recipe=recipe, environment=here), data)
@@ -122,6 +137,8 @@ def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Name
     unknown = opened.meta.get("budget", to_json(recipe.train.budget)) != to_json(recipe.train.budget)
     if options.budget or unknown:
         trainer.set_budget(recipe.train.budget)
+    if not ranks.first:
+        return _follow(trainer)
     folder = RunFolder(path, request, data)
     if trainer.done and folder.finished(trainer.clock.images):
         raise RequestError(f"{path}: its budget of {recipe.train.budget} is spent; give a larger one with --budget")
@@ -135,6 +152,26 @@ def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Name
     else:
         print(f"{path}: goes on at {count_text(images)} images")
     return play(trainer, folder, judge)
+
+
+@contextmanager
+def _company(device: torch.device) -> Iterator[Ranks]:
+    """The processes that torchrun started, of which only the first speaks and writes; or this one alone."""
+    ranks = Ranks.start(device)
+    try:
+        with nullcontext() if ranks.first else redirect_stdout(io.StringIO()):
+            yield ranks
+    finally:
+        ranks.leave()
+
+
+def _follow(trainer: Trainer) -> int:
+    """What all processes but the first do: the same, without a word and without a file."""
+    with _Signals(trainer):
+        if not trainer.done:
+            for _ in trainer.run():
+                pass
+    return 0 if trainer.done else 130
 
 
 def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:

@@ -238,8 +238,9 @@ class History(Part):
         """The fakes that the discriminator sees in place of `fake`: as many, detached."""
         raise NotImplementedError(f"{type(self).__name__} must define draw()")
 
-    def keep(self, memory: Memory, fake: Batch, generator: nn.Module, clock: Clock) -> None:
-        """After the step: brings the memory up to date, in place."""
+    def keep(self, memory: Memory, fake: Batch | None, generator: nn.Module, clock: Clock) -> None:
+        """After the step: brings the memory up to date, in place. `fake` are the generator's of the discriminator's
+        turn, None in a step in which it had none."""
         raise NotImplementedError(f"{type(self).__name__} must define keep()")
 
 

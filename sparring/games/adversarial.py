@@ -256,7 +256,7 @@ class Adversarial(Game):
                 part.after(_of(exchange.memory, place), *exchange.judged)
         elif exchange.memory:
             self.moves.waited(_of(exchange.memory, "moves"))
-        if self.history is not None and exchange.offered is not None:
+        if self.history is not None:
             generator = exchange.nets["generator"]
             self.history.keep(_of(exchange.memory, "history"), exchange.offered, generator, exchange.clock)
 

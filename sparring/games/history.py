@@ -54,7 +54,9 @@ class Replay(History):
         return Batch(mixed(fake.x, memory["x"]), y)
 
     @torch.no_grad()
-    def keep(self, memory: Memory, fake: Batch, generator: nn.Module, clock: Clock) -> None:
+    def keep(self, memory: Memory, fake: Batch | None, generator: nn.Module, clock: Clock) -> None:
+        if fake is None:
+            return
         entering = min(len(fake.x) // 2, self.size)
         held, place = memory["held"], torch.arange(self.size, device=fake.x.device)
         # The smallest first: empty places in their order, then the others in a random one.
@@ -106,7 +108,7 @@ class PastOpponents(History):
         return Batch(torch.cat([fake.x[:kept], old.to(fake.x.dtype)]), fake.y)
 
     @torch.no_grad()
-    def keep(self, memory: Memory, fake: Batch, generator: nn.Module, clock: Clock) -> None:
+    def keep(self, memory: Memory, fake: Batch | None, generator: nn.Module, clock: Clock) -> None:
         if (clock.step + 1) % self.every:
             return
         slot = (memory["made"] % self.count).view(1)

@@ -25,7 +25,7 @@ def toy(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
     The pairing finds every mode, and the penalties, in every step and strong at first, spread the samples over them
     evenly. Then they fade, because the steepness that they bound is the sharpness of the samples: modes a hundredth
     wide call for slopes of a hundred. Coins let the generator go from mode to mode without samples in between, and a
-    generator four times as slow as its discriminator stays where it has come to be right. Ranked by the
+    generator a third as fast as its discriminator stays where it has come to be right. Ranked by the
     modes where they are known, else by the divergence: both see that scale where a Fréchet distance does not.
     """
 
@@ -42,8 +42,8 @@ def toy(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
         prior=Coins(dim=12, coins=10),
         generator=MLPGenerator(width=128, depth=3),
         discriminator=FourierDiscriminator(),
-        game=Adversarial(objective=Relativistic(), penalties=(R1R2(weight=0.5, final=0.001, until=0.6),)),
-        optimizers=Optimizers(generator=adam(5e-4), discriminator=adam(2e-3)),
+        game=Adversarial(objective=Relativistic(), penalties=(R1R2(weight=0.7, final=0.001, until=0.75),)),
+        optimizers=Optimizers(generator=adam(5e-4), discriminator=adam(1.5e-3)),
         # bfloat16 has 8 bits: rounding in [-1, 1] would be as wide as the modes.
         train=Train(batch=256, budget=budget, average=Average(half_life=10_000_000), precision="float32", grids=16),
         scoring=Scoring(times=5, features="values", metrics=metrics),

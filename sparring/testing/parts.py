@@ -21,8 +21,9 @@ _VECTORS = DataSpec(name="vectors", shape=(6,), levels=0)
 
 
 def check_objective(objective: Objective) -> None:
-    """Shapes, unreduced, pure, gradients by finite differences in float64, finite at extreme logits, and that the
-    generator's loss reads real logits only where `paired` says so."""
+    """Shapes, unreduced, pure, gradients by finite differences in float64, finite at extreme logits, that the
+    generator's loss reads real logits only where `paired` says so, and that a sample's loss depends on the rest of its
+    batch only where `coupled` does."""
     name = round_trip(objective)
     memory = objective.memory(_VECTORS)
     now = objective.at(START, _copied(memory))
@@ -36,6 +37,13 @@ def check_objective(objective: Objective) -> None:
             expect(torch.equal(found, loss(real, fake)), f"{name}.{player}: the same random numbers give two results")
             kept = torch.equal(real, _logits(count)) and torch.equal(fake, _logits(count, seed=1))
             expect(kept, f"{name}.{player}: the logits that it was given are changed")
+        real, fake = (_logits(6, seed=s) for s in (4, 5))
+        if not objective.coupled and torch.equal(
+            loss(real, fake), getattr(now, player)(real, fake)
+        ):  # no random numbers
+            more = loss(torch.cat([real, _logits(6, seed=6)]), torch.cat([fake, _logits(6, seed=7)]))[:6]
+            alone = torch.allclose(more, loss(real, fake), rtol=1e-12, atol=0)
+            expect(alone, f"{name}.{player}: compares the samples of a batch, so it must say `coupled = True`")
         real, fake = (_logits(5, seed=s).requires_grad_() for s in (2, 3))
         if player == "generator" and not objective.paired:
             missing = torch.full_like(real, torch.nan)

@@ -42,6 +42,9 @@ class Ranks:
                 f"RANK={os.environ.get('RANK')} WORLD_SIZE={os.environ.get('WORLD_SIZE')}: expected whole numbers, as "
                 "torchrun sets them"
             ) from None
+        if count > 1 and device.type == "cuda":
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank % torch.cuda.device_count())))
+            torch.cuda.set_device(device)
         if count > 1 and not dist.is_initialized():
             try:
                 dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)

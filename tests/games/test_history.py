@@ -277,3 +277,19 @@ def test_comes_back_from_json(part: Any) -> None:
 def test_out_of_range_is_refused(make: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         make()
+
+
+def test_opponents_are_kept_in_steps_in_which_the_discriminator_waits() -> None:
+    """With two steps for each in turn, every fourth is one of the generator's."""
+    game = Adversarial(history=PastOpponents(every=4, count=9))
+    nets = {"generator": Linear(), "discriminator": Judge()}
+    memory = game.start(NUMBERS, nets)
+    for number in range(20):
+        clock = Clock(number, 8 * number, 0.0, 0.0)
+        exchange = Exchange(
+            nets, Batch(torch.zeros(8, 2), None), lambda n: torch.zeros(8, 2), clock=clock, memory=memory
+        )
+        if number % 4 < 2:
+            game.discriminator_loss(exchange)
+        game.after(exchange)
+    assert int(memory["history.made"]) == 6

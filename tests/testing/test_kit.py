@@ -64,6 +64,11 @@ class Random(NonSaturating):
         return softplus(-fake_logits) * float(np.random.default_rng().uniform())
 
 
+class SecretlyCoupled(NonSaturating):
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return softplus(fake_logits.mean() - real_logits) + softplus(fake_logits)
+
+
 class InPlace(NonSaturating):
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return softplus(-real_logits.add_(1)) + softplus(fake_logits)
@@ -91,6 +96,7 @@ class Replaces(NonSaturating):
     [
         (Reduced(), r"Reduced.discriminator: loss of shape \[\] for 2 logits"),
         (SecretlyPaired(), "must say `paired = True`"),
+        (SecretlyCoupled(), "must say `coupled = True`"),
         (WrongSlope(), "not that of finite differences"),
         (Overflows(), "not finite at logits up to 10000"),
         (LogOfSigmoid(), "not finite"),
