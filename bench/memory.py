@@ -6,8 +6,8 @@ The run is what `sparring train digits --recipe mlp` does: looks, reports, score
 written to a folder. It is asked at every thousandth of its steps, right after a report. Growth is the median of the
 last tenth over the median of the second tenth: the first tenth is the warm-up, in which libraries are loaded, pools
 are filled, and the last kinds of event happen for the first time. `heap` is what is allocated and not freed
-(glibc's mallinfo2, which counts what the resident memory hides in pages that the allocator keeps). Five minutes on
-one thread; `--quick` makes 3,000 steps.
+(glibc's mallinfo2, which counts what the resident memory hides in pages that the allocator keeps). A quarter of an
+hour on one thread; `--quick` makes 3,000 steps.
 """
 
 from __future__ import annotations
