@@ -55,7 +55,7 @@ class RunFolder:
 
     def __init__(self, path: Path, request: Request, data: DataSpec) -> None:
         self.path, self.request, self.data = path, request, data
-        self.recipe_hash = hashlib.sha256((path / "recipe.json").read_bytes()).hexdigest()[:16]
+        self.recipe_hash = hash_but_budget(request.recipe)[:16]
         self.unwritten: list[str] = []
         """A sentence for each picture that could not be written."""
         self._damaged: set[str] = set()

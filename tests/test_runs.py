@@ -189,6 +189,19 @@ def test_a_new_budget_is_not_forgotten(run: Path, images: str, tmp_path: Path) -
     assert rows(run)[-1]["images"] == 128
 
 
+def test_samples_name_the_recipe_whatever_the_budget_and_the_machine(run: Path) -> None:
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["environment"]["threads"] = 7
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    assert main(["resume", str(run), "--budget", "128img"]) == 0
+    names = set()
+    for path in (run / "samples").glob("*.png"):
+        with Image.open(path) as image:
+            names.add(image.text["recipe_sha256"])  # type: ignore[attr-defined]
+    meta = json.loads(checkpoints(run / "checkpoints")[-1].read_text())
+    assert names == {meta["recipe_sha256"][:16]}
+
+
 def test_what_is_different_now_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drop(run, "checkpoints/000000000096.json", END)
     recipe = json.loads((run / "recipe.json").read_text())

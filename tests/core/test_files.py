@@ -14,6 +14,7 @@ from sparring.core.files import (
     DamagedError,
     append_line,
     failure_text,
+    flush,
     read_json,
     read_sealed,
     remove_leftovers,
@@ -40,6 +41,14 @@ def test_a_failing_write_leaves_the_old_file_and_says_what_it_takes(
     assert failure_text(failed.value).endswith("B free")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_flushed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log").write_text("a\n")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as failed:
+        flush(tmp_path / "log")
+    assert failure_text(failed.value) == f"{tmp_path / 'log'}: No space left on device"
 
 
 def test_what_cannot_be_made_is_named_without_talk_of_room(tmp_path: Path) -> None:
