@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint audit install clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -18,6 +18,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(VENV)/.installed
+	$(BIN)/python bench/audit.py
 
 install: $(VENV)/.installed
 

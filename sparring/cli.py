@@ -124,9 +124,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
-    from sparring import commands
-
     try:
+        from sparring import commands
+
         code: int = getattr(commands, options.verb)(options)
         return code
     except RequestError as error:

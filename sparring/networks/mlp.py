@@ -153,6 +153,9 @@ def _stack(widths: list[int], beside: tuple[int, ...], data: DataSpec) -> nn.Seq
     return nn.Sequential(*layers[:-1])
 
 
+_DEEPEST = 100  # no MLP learns at such a depth, and a list of a billion layers is 8 GB before the first is made
+
+
 def _check(depth: int) -> None:
-    if depth < 0:
-        raise RequestError(f"an MLP's depth must be a whole number of at least 0, found {depth!r}")
+    if not 0 <= depth <= _DEEPEST:
+        raise RequestError(f"an MLP's depth must be a whole number from 0 to {_DEEPEST}, found {depth!r}")
