@@ -22,6 +22,7 @@ from sparring.core.sized import no_larger_than
 from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, parse_size
+from sparring.data.streamed import Streamed
 from sparring.display import ProgressLine, count_text, time_text, value_lines
 from sparring.environment import differences, environment
 from sparring.metrics.judge import Judge
@@ -61,6 +62,8 @@ def train(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     data = _data(options)
     source = data.load()
+    if isinstance(source, Streamed):
+        data = data.replace(stream=True)  # also when there is more memory on the day of a resume
     choice = _choice(options, data, source.spec)
     device = ranks.device
     recipe, arithmetic = settle(choice.recipe, device)
@@ -181,6 +184,7 @@ def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
     can't do without can't be written.
     """
     line = ProgressLine()
+    refused = list(trainer.source.report.get("refused", []))
     with _Signals(trainer) as signals:
         try:
             told = 0
@@ -191,8 +195,8 @@ def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
                         line.close()
                         told = _note(f"{folder.unwritten[0]}; training goes on without pictures that can't be written")
             line.close()
+            signals.over = True  # before anybody looks whether one was heard: none may fall in between
             if trainer.done and not signals.heard:
-                signals.over = True
                 return _finish(trainer, folder, judge)
             folder.draw(film=False)
         except TrainingError:
@@ -202,6 +206,8 @@ def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
         except KeyboardInterrupt:
             line.close()
         finally:
+            if trainer.source.report.get("refused") != refused:
+                folder.write_data(trainer.source.report)
             if len(folder.unwritten) > 1:
                 _note(f"{len(folder.unwritten)} pictures could not be written")
     print(f"stopped at {count_text(trainer.clock.images)} images, state saved")
