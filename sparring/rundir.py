@@ -95,6 +95,11 @@ class RunFolder:
         )
         return cls(path, request, data)
 
+    def write_data(self, report: dict[str, Any]) -> None:
+        """Writes `data.json` again, where samples turned out to be bad only when they were used."""
+        with self._kept():
+            write_json(self.path / "data.json", report)
+
     def record(self, events: Iterator[Event]) -> Iterator[Event]:
         """Passes events on, each after it has been stored."""
         for event in events:
@@ -264,7 +269,8 @@ class RunFolder:
         """What failed and what was done, in the log of alarms at the moment to which the run has gone back; what was
         logged and drawn since will happen again. The batch is kept in `faults/`, for whoever wants to look."""
         at = {"at_images": event.failed.images, "at_step": event.failed.step}
-        earlier = [row for row in read_rows(self.path / "alarms.jsonl") if "at_images" in row]
+        rows = read_rows(self.path / "alarms.jsonl")
+        earlier = [row for row in rows if row.get("at_images", 0) > event.clock.images]  # failed on the same way, too
         self.rewind(event.clock.images)
         for row in [*earlier, *(_clock(event) | what._asdict() | at for what in (event.alarm, event.mending))]:
             self._append("alarms.jsonl", row)

@@ -1,6 +1,6 @@
 """Games that are played whole and in parts, for `test_divided.py`; run by torchrun, it plays them on several processes.
 
-    torchrun --nproc-per-node 2 tests/train/divided.py OUT.safetensors float64 50 NAME ...
+torchrun --nproc-per-node 2 tests/train/divided.py OUT.safetensors float64 50 NAME ...
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sparring.games import (
     Wasserstein,
     WeightClipping,
 )
-from sparring.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Reshape
+from sparring.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten
 from sparring.networks.autoencoder import AutoencoderDiscriminator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator

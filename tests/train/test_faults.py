@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sparring.core.errors import SourceError, TrainingError
 from sparring.core.game import Exchange, Objective
 from sparring.data.tensors import Resident
+from sparring.display import ProgressLine
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import NonSaturating
 from sparring.games.penalties import R1
+from sparring.opening import Request
+from sparring.rundir import RunFolder, read_rows
 from sparring.train.events import Event, Faulted, Saved, Stepped
 from sparring.train.faults import NotFiniteError
 from sparring.train.recipe import Recipe
@@ -168,6 +174,44 @@ def test_a_run_that_went_back_resumes_bitwise(trainer: Make, recipe: Recipe) -> 
     one, two = numbers(whole), numbers(second)
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
     assert second.faults == 1
+
+
+def test_the_folder_of_a_run_that_went_back(tmp_path: Path, trainer: Make, recipe: Recipe, source: Resident) -> None:
+    """Twice at step 13 and once at 17, saved after steps 5, 10, 15 and 20: one log, as if all had gone well."""
+    playing = trainer(recipe.replace(train=recipe.train.replace(save_seconds=1e-9)))
+    hits = spoil(playing, "generator", 13, times=2)
+    request = Request(playing.recipe, "tiny", (), {})
+    folder = RunFolder.create(tmp_path / "run", request, source.spec, source.report)
+    stream, told = io.StringIO(), []
+    line = ProgressLine(stream)
+    for event in folder.record(playing.run()):
+        line.show(event, playing.plan)
+        if isinstance(event, Faulted):
+            told.append(event)
+        if isinstance(event, Saved) and event.clock.step == 15:
+            hits += spoil(playing, "discriminator", 17, times=1)
+    assert len(told) == 3
+    assert [row["step"] for row in read_rows(folder.path / "log.jsonl")] == [5, 10, 15, 20]
+    rows = read_rows(folder.path / "alarms.jsonl")
+    assert [(row["step"], row["at_step"], row["name"]) for row in rows] == [
+        (10, 13, "non-finite"),
+        (10, 13, "went-back"),
+        (10, 13, "non-finite"),
+        (10, 13, "went-back"),
+        (15, 17, "non-finite"),
+        (15, 17, "went-back"),
+    ]
+    kept = sorted((folder.path / "faults").glob("*.safetensors"))
+    assert [path.stem for path in kept] == ["000000000104", "000000000136"]
+    batch = load_file(kept[0])
+    assert torch.equal(batch["real"], source.take(batch["index"]).x)
+    said = stream.getvalue()
+    assert "non-finite at 104 images: generator: loss" in said
+    assert "went-back: back to the state at 80 images, with another order of the data" in said
+    folder.rewind(104)
+    assert [row["at_step"] for row in read_rows(folder.path / "alarms.jsonl")] == [13] * 4
+    folder.rewind(103)
+    assert read_rows(folder.path / "alarms.jsonl") == []  # it will happen again
 
 
 class Rare(Objective):
