@@ -56,7 +56,7 @@ def one(name: str, seed: int, budget: Budget) -> dict[str, object]:
         "share": round(found["high_quality"], 4),
         "kl": round(found["modes_kl"], 5),
         "divergence": round(found["divergence"], 4),
-        "images": int(chosen.stem),
+        "images": int(chosen.path.stem),
         "of_images": trainer.clock.images,
         "seconds": round(trainer.seconds, 1),
     }

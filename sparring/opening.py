@@ -171,7 +171,7 @@ def _read_request(path: Path) -> dict[str, Any]:
     data = read_json(path / "recipe.json")
     if data.get("format") != FORMAT:
         raise RequestError(
-            f"{path}: run folder of format {data.get('format')!r:.40} written by sparring {data.get('sparring')!s:.40}, "
-            f"this is {__version__} and reads format {FORMAT}"
+            f"{path}: run folder of format {data.get('format')!r:.40}, written by sparring "
+            f"{data.get('sparring')!s:.40}; this is {__version__} and reads format {FORMAT}"
         )
     return data

@@ -97,7 +97,7 @@ class RunFolder:
 
     def write_data(self, report: dict[str, Any]) -> None:
         """Writes `data.json` again, where samples turned out to be bad only when they were used."""
-        with self._kept():
+        with self._drawn():
             write_json(self.path / "data.json", report)
 
     def record(self, events: Iterator[Event]) -> Iterator[Event]:
@@ -275,9 +275,10 @@ class RunFolder:
         for row in [*earlier, *(_clock(event) | what._asdict() | at for what in (event.alarm, event.mending))]:
             self._append("alarms.jsonl", row)
         if event.batch:
-            (self.path / "faults").mkdir(exist_ok=True)
-            file = self.path / "faults" / f"{event.failed.images:012d}.safetensors"
-            write_atomically(file, save({name: tensor.contiguous() for name, tensor in event.batch.items()}))
+            with self._drawn():
+                (self.path / "faults").mkdir(exist_ok=True)
+                file = self.path / "faults" / f"{event.failed.images:012d}.safetensors"
+                write_atomically(file, save({name: tensor.contiguous() for name, tensor in event.batch.items()}))
 
     def _class_name(self, label: int) -> str:
         return self.data.class_names[label] if self.data.class_names else str(label)

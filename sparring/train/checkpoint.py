@@ -98,8 +98,8 @@ def read_meta(path: Path) -> dict[str, Any]:
     version = meta.get("format")
     if version != FORMAT and sealed:
         raise RequestError(
-            f"{path}: checkpoint of format {version!r:.40}, this version reads formats up to {FORMAT}; use the version of "
-            "sparring that wrote it, or a newer one"
+            f"{path}: checkpoint of format {version!r:.40}, this version reads formats up to {FORMAT}; use the version "
+            "of sparring that wrote it, or a newer one"
         )
     if not sealed:
         if version != 1:

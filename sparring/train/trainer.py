@@ -122,6 +122,8 @@ class Trainer:
         self.scores = Ledger()
         self.landing: int | None = None
         """Images seen when the wait for a better score was over."""
+        self.owed = False
+        """Whether a score is due that a stop has come before."""
         self._stop = False
 
     @property
@@ -131,7 +133,7 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        return self.plan.total is not None and self.clock.images >= self.plan.total
+        return self.plan.total is not None and self.clock.images >= self.plan.total and not self.owed
 
     def set_budget(self, budget: Budget) -> None:
         """A new budget for the whole run, what is done included."""
@@ -165,12 +167,14 @@ class Trainer:
             self._keep()
         if self.good is None:
             self._remember()
-        if self.step == 0 and train.grids:
+        if self.step == 0 and train.grids and not self.num_grids:
             yield self.sample_grid()
         started = time.perf_counter() - self.seconds
         self._saved_at, self._pace = self.seconds, Pace(self.step, self.seconds)
         while True:
             try:
+                if self.owed and not self._stop:
+                    yield from self._judged(started)
                 if self.done or self._stop:
                     saved = self.saved("end" if self.done else "stop")
                     self._stop = False  # heard: whoever runs the loop again means it
@@ -203,17 +207,23 @@ class Trainer:
         paused = time.perf_counter()
         if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
             yield self.sample_grid()
-        if self.judge is not None and self._score_is_due():
-            scored, leads = self.score()
-            # What is saved now must count what scoring took.
-            _, self.seconds = self.ranks.agree(False, time.perf_counter() - started)
-            yield scored
-            if leads:
-                yield self.saved("score")
+        if self._score_is_due():
+            yield from self._judged(started)
         if self.seconds - self._saved_at > train.save_seconds and reported:
             self._saved_at = self.seconds
             yield self.saved("time")
         self._pace.pause(time.perf_counter() - paused)
+
+    def _judged(self, started: float) -> Iterator[Event]:
+        """A score; where the run is asked to stop meanwhile, it is owed, and comes first when the run goes on."""
+        found = self.score()
+        self.owed = found is None
+        # What is saved now must count what scoring took.
+        self._stop, self.seconds = self.ranks.agree(self._stop, time.perf_counter() - started)
+        if found is not None:
+            yield found[0]
+            if found[1]:
+                yield self.saved("score")
 
     def take_step(self) -> None:
         """One batch of real samples through every phase that is due.
@@ -315,8 +325,9 @@ class Trainer:
         with self.arithmetic:
             return survey(self.critic(), real.x, fake, conditional=real.y is not None)
 
-    def score(self) -> tuple[Scored, bool]:
-        """What the judge says of the averaged generator now, and whether it is among the best so far.
+    def score(self) -> tuple[Scored, bool] | None:
+        """What the judge says of the averaged generator now, and whether it is among the best so far; None when the
+        run is asked to stop before all is judged.
 
         Labels follow the data's own frequencies.
 
@@ -327,15 +338,21 @@ class Trainer:
         train, scoring = self.recipe.train, self.recipe.scoring
         told = None
         if self.ranks.first:
-            found = self.judge.score(
-                self._numbered_samples,
-                num_samples=scoring.samples,
-                seed=train.seed,
-                weights="ema",
-                arithmetic=train.precision,
-            )
-            told = [found.values, found.provenance, found.notes, time.perf_counter() - started]
-        values, provenance, notes, seconds = self.ranks.tell(told)
+            try:
+                found = self.judge.score(
+                    self._numbered_samples,
+                    num_samples=scoring.samples,
+                    seed=train.seed,
+                    weights="ema",
+                    arithmetic=train.precision,
+                )
+                told = [found.values, found.provenance, found.notes, time.perf_counter() - started]
+            except _AskedToStop:
+                told = None
+        told = self.ranks.tell(told)
+        if told is None:
+            return None
+        values, provenance, notes, seconds = told
         self.scores, entered = self.scores.enter(clock, values, provenance, self.judge.better)
         self.scores = self.scores.spent(scoring, clock, seconds)
         gain = self.scores.gain
@@ -367,6 +384,8 @@ class Trainer:
             self.plan.bend(clock.images, clock.progress, clock.images + span)
 
     def _score_is_due(self) -> bool:
+        if self.judge is None:
+            return False
         timed = self.recipe.train.budget.unit == "seconds"
         seconds = self.seconds if timed else None
         return self.scores.due(self.recipe.scoring, self.clock, done=self.done, seconds=seconds)
@@ -414,6 +433,7 @@ class Trainer:
             "faults": self.faults,
             "micro": self.micro,
             "ranks": self.ranks.count,
+            "owed": self.owed,
         }
         return tensors, meta
 
@@ -445,6 +465,7 @@ class Trainer:
         self.num_grids, self.landing = meta["num_grids"], meta["landing"]
         self.scores = Ledger.load(meta["scores"])
         self.faults, self.micro = meta.get("faults", 0), meta.get("micro")
+        self.owed = bool(meta.get("owed")) and self.judge is not None
         self.order = order_of(self.source, self._stream())
         self._remember()
 
@@ -573,6 +594,8 @@ class Trainer:
         return self.game.critic(self.nets, self.clock, self.memory)
 
     def _numbered_samples(self, start: int, count: int) -> Batch:
+        if self._stop:
+            raise _AskedToStop
         seed = self.recipe.train.seed
         z = self._noise("score", count, start)
         y = None
@@ -609,6 +632,10 @@ class Trainer:
             self.plan.bend(images, self.seconds / budget.amount, total)
         elif self.landing is None and abs(total - self.plan.total) > _DRIFT * self.plan.total:
             self.plan.bend(images, self.plan.progress(images), total)
+
+
+class _AskedToStop(Exception):  # noqa: N818 - no error
+    """A signal came while samples were judged."""
 
 
 def _digest(tensors: dict[str, Tensor]) -> bytes:

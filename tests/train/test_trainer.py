@@ -466,3 +466,53 @@ class Flat(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logits: Tensor = self.net(x).squeeze(1)
         return logits
+
+
+class Interrupted(FakeJudge):
+    """Judges in two parts; at its n-th score the run is asked to stop in between."""
+
+    def __init__(self, trainer: list[Trainer], at: int) -> None:
+        super().__init__(5.0, 4.0, 3.0, 2.0, 1.0)
+        self.trainer, self.at, self.begun, self.interrupted = trainer, at, 0, 0
+
+    def score(self, sample: Callable[[int, int], Batch], **more: Any) -> FakeScore:
+        if self.calls == self.at and not self.begun:
+            self.begun += 1
+            sample(0, 3)
+            self.trainer[0].stop()
+        sample(3, 3)
+        return super().score(sample, **more)
+
+
+@pytest.mark.parametrize("at", [0, 2, 3])
+def test_a_score_that_a_stop_came_before_is_made_when_the_run_goes_on(trainer: Make, recipe: Recipe, at: int) -> None:
+    """The last of four scores (at = 3) is that of the end: a run without it is not done."""
+    made = recipe.replace(scoring=often(4))
+    whole, first = trainer(made, judge=FakeJudge(5.0, 4.0, 3.0, 2.0, 1.0)), []
+    first.append(trainer(made, judge=Interrupted(first, at)))
+    seen = [event for event in whole.run() if isinstance(event, Scored | Sampled)]
+    before = list(first[0].run())
+    assert isinstance(before[-1], Saved)
+    assert before[-1].why == "stop"
+    assert not first[0].done
+    assert len([event for event in before if isinstance(event, Scored)]) == at
+    second = trainer(made, judge=FakeJudge(*[5.0, 4.0, 3.0, 2.0, 1.0][at:]))
+    second.load({k: v.clone() for k, v in before[-1].tensors.items()}, before[-1].meta)
+    after = list(second.run())
+    assert second.done
+    events = [event for event in [*before, *after] if isinstance(event, Scored | Sampled)]
+    assert [(type(e), e.clock.images) for e in events] == [(type(e), e.clock.images) for e in seen]
+    assert [e.values for e in events if isinstance(e, Scored)] == [e.values for e in seen if isinstance(e, Scored)]
+    assert_same(whole.state()[0], second.state()[0])
+
+
+def test_a_run_that_stopped_at_its_beginning_draws_its_first_grid_once(trainer: Make) -> None:
+    first, second, whole = trainer(), trainer(), trainer()
+    first.stop()
+    events = list(first.run())
+    saved = events[-1]
+    assert isinstance(saved, Saved)
+    assert saved.clock.images == 0
+    second.load({k: v.clone() for k, v in saved.tensors.items()}, saved.meta)
+    grids = [event.clock.images for event in [*events, *second.run()] if isinstance(event, Sampled)]
+    assert grids == [event.clock.images for event in whole.run() if isinstance(event, Sampled)]
