@@ -219,8 +219,16 @@ def _tars() -> Iterator[bytes]:
         short = out.getvalue().rstrip(b"\0") + bytes(1536)
         short += bytes(-len(short) % 512)
         yield short
-        yield gzip.compress(short)
-        yield lzma.compress(short)
+    for kind in (tarfile.GNUTYPE_SPARSE, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.SYMTYPE):
+        member = tarfile.TarInfo("a.png")
+        member.type, member.size = kind, 40
+        yield member.tobuf(tarfile.GNU_FORMAT) + b"22 GNU.sparse.map=0,1\n18 path=b/c.png\n".ljust(512, b"\0") + short
+
+
+def _packed_tars() -> Iterator[bytes]:
+    for seed in _tars():
+        yield gzip.compress(seed)
+        yield lzma.compress(seed)
 
 
 def _idx() -> Iterator[bytes]:
@@ -256,6 +264,7 @@ TARGETS = {
     "npz": Target(written_to("a.npz", load_array), _npz, ("data/arrays.py",)),
     "zip": Target(written_to("a.zip", load_images), _zips, ("data/listing.py", "data/images.py")),
     "tar": Target(tar, _tars, ("data/listing.py", "data/images.py")),
+    "tar packed": Target(tar, _packed_tars, ("data/listing.py", "data/images.py")),
     "image": Target(decode, _images, ("data/pixels.py",), 3.0),
     "names": Target(
         listed, _lines("a/1.png\0b/2.png", "train/a.png\0test\\b.JPG\0.c.png"), ("data/listing.py",), 3.0, 256
