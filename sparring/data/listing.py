@@ -86,7 +86,7 @@ def _read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _check_member(archive: Path, name: str, is_plain: bool) -> None:
+def check_member(archive: Path, name: str, is_plain: bool) -> None:
     """Refuses the archive if a member would leave the folder it is unpacked to, or is not a plain file or folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     why = ""
@@ -109,7 +109,7 @@ def list_zip(path: Path, stack: ExitStack) -> Listing:
     total, members = 0, []
     for member in archive.infolist():
         kind = stat.S_IFMT(member.external_attr >> 16)
-        _check_member(path, member.orig_filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+        check_member(path, member.orig_filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
         total += member.file_size
         if not member.filename.endswith("/"):  # `is_dir` fails where there is no name
             members.append(member)
@@ -178,7 +178,7 @@ class _Member(tarfile.TarInfo):
         return member
 
 
-def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """Members in archive order, in one pass over the stream; `extractfile` of each is valid until the next."""
     with ExitStack() as stack:
         raw: IO[bytes] = stack.enter_context(path.open("rb"))
@@ -214,8 +214,8 @@ def _headers_refused() -> Iterator[None]:
 def list_tar(path: Path) -> Listing:
     names: list[str] = []
     total = 0
-    for member, _ in _tar_members(path):
-        _check_member(path, member.name, member.isreg() or member.isdir())
+    for member, _ in tar_members(path):
+        check_member(path, member.name, member.isreg() or member.isdir())
         total += member.size
         _check_total(path, total)
         if member.isreg():
@@ -223,7 +223,7 @@ def list_tar(path: Path) -> Listing:
 
     def read(chosen: Sequence[int]) -> Iterator[tuple[int, Read]]:
         wanted, at = set(chosen), 0
-        for member, archive in _tar_members(path):
+        for member, archive in tar_members(path):
             if not member.isreg():
                 continue
             if at in wanted:

@@ -26,7 +26,7 @@ from sparring.data.encoded import Seen, Unlike, again
 from sparring.data.index import ROW, Parted
 from sparring.data.index import Rows as Index
 from sparring.data.limits import MAX_FILE_BYTES, printable
-from sparring.data.listing import IMAGE_SUFFIXES, _check_member, _tar_members
+from sparring.data.listing import IMAGE_SUFFIXES, check_member, tar_members
 
 MAX_LABEL_BYTES = 2**16
 MOST_LABELS = 2**16
@@ -49,7 +49,7 @@ def is_shard(path: Path) -> bool:
     """Whether one of the first files of a tar is a label that belongs to an image."""
     images, labels = set(), set()
     try:
-        for (member, _), _ in zip(_tar_members(path), range(_PEEKED), strict=False):
+        for (member, _), _ in zip(tar_members(path), range(_PEEKED), strict=False):
             found = _KEY.fullmatch(member.name)
             if found and f".{found[2].lower()}" in IMAGE_SUFFIXES:
                 images.add(found[1])
@@ -103,8 +103,8 @@ def index_shard(path: Path) -> tuple[Index, dict[str, Any]]:
 
 
 def _members(path: Path, ignored: Counter[str]) -> Iterator[_Member]:
-    for member, archive in _tar_members(path):
-        _check_member(path, member.name, (member.isreg() and not member.issparse()) or member.isdir())
+    for member, archive in tar_members(path):
+        check_member(path, member.name, (member.isreg() and not member.issparse()) or member.isdir())
         if member.isdir():
             continue
         found = _KEY.fullmatch(member.name)
