@@ -13,12 +13,21 @@ import json
 import re
 import statistics
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs" / "figures"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/benchmarks.md", "docs/judging.md", "docs/games.md", "docs/theory.md")
+DOCUMENTS = (
+    "README.md",
+    "README.zh-CN.md",
+    "docs/benchmarks.md",
+    "docs/judging.md",
+    "docs/games.md",
+    "docs/theory.md",
+    "docs/reliability.md",
+)
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -180,6 +189,106 @@ def mean_error(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {error:.{digits}f}"
 
 
+def stored(name: str) -> Any:
+    return json.loads((FIGURES / f"{name}.json").read_text())
+
+
+def both(found: dict[str, float], unit: str = "") -> str:
+    """A median and the most."""
+    return f"{found['median']:g}{unit}, at most {found['most']:g}{unit}"
+
+
+def killing(head: list[str]) -> str:
+    """Runs that were killed and resumed, beside runs left alone; the pair of processes is a row of its own."""
+    rows = []
+    for row in stored("killing")["killed"]:
+        during = Counter[str]()
+        for what, count in row["while"].items():
+            during[what.split(":")[0]] += count
+        rows.append(
+            [
+                row["job"],
+                str(row["kills"]),
+                ", ".join(f"{count} {what}" for what, count in during.items()),
+                str(len(row["unreadable"])),
+                str(len(row["differences"])),
+                both(row["lost_steps"]),
+            ]
+        )
+    return table(head, rows)
+
+
+def company(head: list[str]) -> str:
+    row = stored("killing_company")
+    whom = ", ".join(f"{count} {who}" for who, count in row["whom"].items())
+    found = [str(row["kills"]), whom, str(len(row["unreadable"])), str(len(row["differences"]))]
+    return table(head, [[*found, both(row["seconds_to_end"], " s"), f"{row['apart_alone']:.1e}"]])
+
+
+def told(head: list[str]) -> str:
+    row = stored("killing")["told"]
+    codes = ", ".join(f"{count} times {code}" for code, count in row["exit_codes"].items())
+    return table(head, [[row["job"], codes, both(row["seconds_until_exit"], " s"), str(len(row["differences"]))]])
+
+
+def damage(head: list[str]) -> str:
+    rows = []
+    for row in stored("storage")["damage"]["files"]:
+        found = f"{row['found']}, all named" if row.get("found") == row.get("named") else f"{row.get('found')}"
+        if "misled" in row:
+            found = f"{row['misled']} misled"
+        rows.append([row["file"], str(row["damages"]), found, str(row.get("silent_flips_without_hashes", ""))])
+    return table(head, rows)
+
+
+def full(head: list[str], kinds: dict[bool, str]) -> str:
+    return table(
+        head,
+        [
+            [
+                kinds[row["for_good"]],
+                str(row["tried"]),
+                ", ".join(f"{count} times {code}" for code, count in sorted(row["codes"].items())),
+                str(row["tracebacks"]),
+                str(row["half_files"]),
+                str(len(row["lost"])),
+            ]
+            for row in stored("storage")["full"]
+        ],
+    )
+
+
+def memory(head: list[str]) -> str:
+    found = stored("memory")["summary"]
+    return table(head, [[name, f"{100 * row['growth']:+.2f} %"] for name, row in found.items()])
+
+
+def streams(head: list[str]) -> str:
+    row = stored("streams")
+    ratio = row["ratio"]
+    return table(
+        head,
+        [
+            [
+                f"{row['images']:,}",
+                f"{row['set_mib']:g} MiB",
+                f"{row['allowed_mib']:g} MiB",
+                f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f})",
+                f"{row['grown_mib']:.1f} MiB",
+            ]
+        ],
+    )
+
+
+def fuzz(head: list[str]) -> str:
+    found = stored("fuzz")
+    rows = [
+        [name, f"{row['executions']:,}", str(row["edges"]), f"{row['seconds']:.0f}", str(row["crashes"])]
+        for name, row in found["targets"].items()
+    ]
+    return table(head, [*rows, ["all", f"{found['executions']:,}", "", f"{found['seconds']:.0f}", str(found["crashes"])]])
+
+
 def demo() -> str:
     return "".join(f"    {line}".rstrip() + "\n" for line in (FIGURES / "demo.txt").read_text().splitlines()).rstrip()
 
@@ -221,6 +330,30 @@ ENGLISH = {
             "reverse KL",
         ]
     ),
+    "killing": lambda: killing(
+        ["run", "kills", "of them in", "checkpoints unreadable", "differences", "steps to make again, median"]
+    ),
+    "company": lambda: company(
+        [
+            "kills",
+            "of them",
+            "checkpoints unreadable",
+            "differences",
+            "until all have ended, median",
+            "one process that goes on: largest difference",
+        ]
+    ),
+    "told": lambda: told(["run", "exit codes", "until exit, median", "differences"]),
+    "damage": lambda: damage(["file", "damages", "found", "flips that safetensors alone reads"]),
+    "full": lambda: full(
+        ["disk full at", "runs", "exit codes", "tracebacks", "half files", "different after room was made"],
+        {False: "one write", True: "one write and all after it"},
+    ),
+    "memory": lambda: memory(["of the process", "growth over 100,000 steps, second tenth to last"]),
+    "streams": lambda: streams(
+        ["images", "held they are", "allowed beyond the run itself", "speed over held, median", "RSS grew by at most"]
+    ),
+    "fuzz": lambda: fuzz(["what reads", "executions", "edges reached", "seconds", "crashes"]),
     "theory_values": lambda: theory(
         ["mu", "minimax", "relativistic", "least squares", "hinge", "W1 (Wasserstein)"], "values"
     ),
