@@ -2,9 +2,9 @@
 
     python worker.py
 
-Says `ready`. A request is a line of JSON on standard input: arguments, folder (where it runs), seconds (after which a
-signal ends the process, whatever it waits for), and where they are true alone (in a child) and nobody (in a child, and
-where we are root as a user who owns nothing). The answer is a line of JSON: code, out, err, and mebibytes, the most
+Says `ready`. A request is a line of JSON on standard input: arguments, folder (where it runs), seconds (of work,
+after which a signal ends the process), and where they are true alone (in a child) and nobody (in a child, and where we
+are root as a user who owns nothing). The answer is a line of JSON: code, out, err, and mebibytes, the most
 memory that was held beyond what was held at first.
 """
 
@@ -23,6 +23,8 @@ from typing import Any
 STOP = 4 << 30
 """Bytes of addresses beyond our own where an allocation fails, so that no test can fill the machine."""
 NOBODY = 65534
+WAITED = 6
+"""Seconds of the clock for each second of work: what waits for ever does no work, what is crowded out does little."""
 
 
 def held(what: str) -> int:
@@ -45,7 +47,8 @@ def _play(request: dict[str, Any]) -> int:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    signal.alarm(request["seconds"])
+    signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+    signal.alarm(WAITED * request["seconds"])
     code = 1
     try:
         code = main(request["arguments"])
@@ -53,6 +56,7 @@ def _play(request: dict[str, Any]) -> int:
         code = int(str(error.code))
     except BaseException:
         traceback.print_exc()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     signal.alarm(0)
     sys.stdout.flush()
     sys.stderr.flush()
