@@ -367,7 +367,9 @@ def fuzz(name: str, runs: int, seed: int, keep: Path) -> dict[str, Any]:
         "--keep",
         str(keep),
     ]
-    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:  # libFuzzer ends the process and would leave it
+        command += ["--folder", folder]
+        ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
     seconds = time.perf_counter() - started
     done = re.search(r"number_of_executed_units: (\d+)", ended.stderr)
     edges = re.findall(r"cov: (\d+)", ended.stderr)
@@ -396,13 +398,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "sparring-fuzz")
     parser.add_argument("--input", type=Path)
     parser.add_argument("--target", choices=TARGETS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        if options.input:
-            return TARGETS[options.only[0]].play(options.input.read_bytes(), Path(folder)) and None
-        if options.target:
-            corpus = options.keep / "corpus" / options.target
-            return child(options.target, options.runs, options.seed, corpus, options.keep, Path(folder))
+    if options.target:
+        corpus = options.keep / "corpus" / options.target
+        child(options.target, options.runs, options.seed, corpus, options.keep, options.folder)
+    if options.input:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+            TARGETS[options.only[0]].play(options.input.read_bytes(), Path(folder))
+        return
     shares = sum(TARGETS[name].share for name in options.only)
     found = {}
     for name in options.only:
