@@ -80,13 +80,10 @@ def status(key: str) -> int:
 def play(place: str, streamed: bool, seconds: float, allowed: int) -> dict[str, Any]:
     """The dcgan recipe on a source, for that long after a warm-up."""
     import torch
-    from torch import Tensor
 
-    from sparring.core.protocols import Batch
     from sparring.data.open import Data
     from sparring.recipes.automatic import settle
     from sparring.recipes.images import dcgan
-    from sparring.train.order import order_of
     from sparring.train.schedule import Budget
     from sparring.train.trainer import Trainer
 
@@ -96,15 +93,7 @@ def play(place: str, streamed: bool, seconds: float, allowed: int) -> dict[str, 
     opened = time.perf_counter() - started
     recipe = dcgan(Data(source=place), source.spec, Budget(amount=3600))
     trainer = Trainer(settle(recipe, device).recipe, source, device)
-    trainer.order = order_of(trainer.source, 0)
-    batch, take = trainer.recipe.train.batch, trainer.source.take
-
-    def take_and_tell(index: Tensor) -> Batch:
-        found = take(index)
-        trainer.source.ahead(trainer.order.indices(trainer.clock.images + batch, batch))
-        return found
-
-    trainer.source.take = take_and_tell  # type: ignore[method-assign]
+    batch = trainer.recipe.train.batch
 
     def steps(until: float) -> Iterator[int]:
         while time.perf_counter() < until:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from sparring.core.errors import RequestError
 from sparring.core.protocols import Blocks, DataSpec
-from sparring.data.encoded import MAX_BAD, Encoded, Files, Seen, changes, form_of
+from sparring.data.encoded import Encoded, Files, Seen, changes, form_of
+from sparring.data.images import MAX_BAD, NOTED_BAD
 from sparring.data.index import Part
 from sparring.data.limits import printable
 from sparring.data.pixels import Size
@@ -67,9 +68,13 @@ def images_source(
     levels = 65536 if form.deep else 256
     ignored = sum((Counter(part.about["ignored"]) for part in parts), Counter[str]())
     notes = []
+    if num_refused > NOTED_BAD * (count + num_refused):
+        share = f"{num_refused / (count + num_refused):.1%}".replace("%", " %")
+        total = count + num_refused
+        notes.append(f"{num_refused} of {total} images are bad ({share}) and left out: look at them first")
     if ignored:
         kinds = ", ".join(f"{number} {name}" for name, number in ignored.most_common(5))
-        notes.append(f"files that are neither images nor labels were ignored: {kinds}")
+        notes.append(f"files that make no sample were ignored: {kinds}")
     if num_refused > len(refused):
         notes.append(f"{num_refused} images are refused, of which the first {len(refused)} are named")
     spec = _spec(origin, shape, levels, classes, form.resize)
@@ -135,8 +140,11 @@ def _report(origin: Origin, spec: DataSpec, classes: Classes, blocks: Blocks, sp
     }
 
 
-def classes_of(parts: Sequence[Part], given: tuple[str, ...], where: str, labels: str) -> Classes:
+def classes_of(
+    parts: Sequence[Part], given: tuple[str, ...], where: str, labels: str, *, numbered: bool = True
+) -> Classes:
     """The classes that the labels of all files make: numbers from 0, or names in sorted order, unless names are given.
+    Where labels are not `numbered`, as class folders are not, those that look like numbers are names, too.
 
     Raises `RequestError` for samples without a label among others, for negative numbers, and for numbers or names that
     those given do not have.
@@ -151,10 +159,10 @@ def classes_of(parts: Sequence[Part], given: tuple[str, ...], where: str, labels
             f"{where}: labels missing for {missing} of {missing + counts.total()} images; label all of them, or "
             "set labels=ignore"
         )
-    if all(re.fullmatch(r"-?\d{1,18}", text) for text in counts):
+    if numbered and all(re.fullmatch(r"-?\d{1,18}", text) for text in counts):
         highest = max(int(text) for text in counts)
         if min(int(text) for text in counts) < 0:
-            raise RequestError(f"{where}: a label is negative; expected 0, 1, 2, ...")
+            raise RequestError(f"{where}: a label is negative; expected 0, 1, 2, ..., or set labels=ignore")
         if highest >= (len(given) or counts.total()):
             has = f"{len(given)} names of classes" if given else f"{counts.total()} samples"
             raise RequestError(f"{where}: label {highest} for {has}; number the classes from 0 without gaps")

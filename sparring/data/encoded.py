@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -20,8 +21,6 @@ from sparring.data.tensors import OFFSET
 
 Result = TypeVar("Result")
 
-MAX_BAD = 0.05
-"""Share of images that may be refused before the whole source is."""
 PAUSES = (0.1, 0.5, 2.0)
 """Seconds before each new try to read what could not be read."""
 NEIGHBOURS = 16
@@ -155,8 +154,8 @@ class Files(Protocol):
 
     def __len__(self) -> int: ...
 
-    def fetch(self, numbers: Sequence[int]) -> list[bytes]:
-        """The files of these samples, as they were indexed; raises `SourceError` when that fails again and again."""
+    def fetch(self, number: int) -> bytes:
+        """The file of a sample, as it was indexed; raises `SourceError` when that fails again and again."""
         ...
 
     def name(self, number: int) -> str:
@@ -170,12 +169,17 @@ class Encoded:
     """A `Reader` of image files, all brought to one form.
 
     An image whose header is sound may still turn out to be damaged. The next in the source then stands in for it, or
-    the one after that: a rule of the data alone, so that every pass over them sees the same.
+    the one after that: a rule of the data alone, so that every pass over them sees the same. `among` are the samples
+    int64 [n], rising, of which one may stand in for another, so that what is held out does not come back; None for all.
     """
 
-    def __init__(self, files: Files, form: Form) -> None:
+    def __init__(self, files: Files, form: Form, among: NDArray[np.int64] | None = None) -> None:
         self.files = files
         self.form = form
+        self.among: Sequence[int] | NDArray[np.int64] = range(len(files)) if among is None else among
+
+    def part(self, numbers: NDArray[np.int64]) -> Encoded:
+        return Encoded(self.files, self.form, numbers)
 
     def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.files.labels(numbers)
@@ -184,8 +188,8 @@ class Encoded:
         taken = np.array(numbers, np.int64)
         x = np.empty((len(numbers), *self.form.size, self.form.channels), np.int16 if self.form.deep else np.uint8)
         replaced = []
-        for at, (number, data) in enumerate(zip(numbers, self.files.fetch(numbers), strict=True)):
-            reason = self._decode(data, x[at])
+        for at, number in enumerate(numbers):  # one by one: files may be many times larger than what is made of them
+            reason = self._decode(self.files.fetch(number), x[at])
             if reason:
                 name = self.files.name(number)
                 replaced.append((name, reason))
@@ -193,9 +197,10 @@ class Encoded:
         return Rows(x, taken, tuple(replaced))
 
     def _stand_in(self, number: int, out: NDArray[Any], why: str) -> int:
-        for step in range(1, min(NEIGHBOURS, len(self.files) - 1) + 1):
-            other = (number + step) % len(self.files)
-            if not self._decode(self.files.fetch([other])[0], out):
+        at = bisect_left(self.among, number)
+        for step in range(1, min(NEIGHBOURS, len(self.among) - 1) + 1):
+            other = int(self.among[(at + step) % len(self.among)])
+            if not self._decode(self.files.fetch(other), out):
                 return other
         raise SourceError(f"{why}, and none of the {NEIGHBOURS} samples after it can be decoded")
 
@@ -209,10 +214,12 @@ class Encoded:
             return str(error)
         except Exception as error:  # hostile bytes make decoders raise anything at all
             return printable(f"cannot be decoded ({type(error).__name__}: {error})")
+        channels, deep = pixels.shape[2], pixels.dtype == np.uint16
+        if pixels.shape[:2] != form.size or channels > form.channels or deep != form.deep:
+            return "is not what its header says"
         if form.deep:
             out[:] = (pixels ^ np.uint16(OFFSET)).view(np.int16)
             return ""
-        channels = pixels.shape[2]
         out[..., :3] = pixels[..., :3]
         if form.channels == 4:
             out[..., 3] = pixels[..., 3] if channels == 4 else 255

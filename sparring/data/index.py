@@ -12,6 +12,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 
 from sparring.core.errors import RequestError
 from sparring.core.files import cache_folder, write_atomically
-from sparring.data.limits import printable
+from sparring.data.encoded import Unlike, again
+from sparring.data.limits import MAX_FILE_BYTES, printable
 
-VERSION = 2
+VERSION = 3
 ROW = np.dtype([("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("label", "<i4")])
 """Of one sample: where its bytes are (or its row of the table), their CRC-32, and its label's place among the labels of
 the file, -1 for none."""
@@ -117,19 +119,30 @@ class Indices:
         return _part(path, head)._replace(changed=kept is not None)
 
     def rows(self, part: Part) -> Rows:
-        """The records [count] of a file's samples, in the order of the file."""
+        """The records [num] of a file's samples, in the order of the file.
+
+        Raises `OSError` or `Unlike` where the index is gone and the file is no longer what it was of.
+        """
         with self._lock:
             if part.path in self._rows:
                 self._rows.move_to_end(part.path)
                 return self._rows[part.path]
         rows = self._read_rows(part)
-        if rows is None:  # the cache was emptied meanwhile; the file itself is checked sample by sample
-            rows, _ = self.build(part.path)
+        if rows is None:  # the cache was emptied meanwhile, or holds the index of what the file became
+            try:
+                rows, _ = self.build(part.path)
+            except RequestError:
+                raise Unlike from None
+            if len(rows) != part.num or self.hashed(part.path) != part.sha256:
+                raise Unlike
+        self._keep(part.path, rows)
+        return rows
+
+    def _keep(self, path: Path, rows: Rows) -> None:
         with self._lock:
-            self._rows[part.path] = rows
+            self._rows[path] = rows
             while len(self._rows) > 1 and sum(kept.nbytes for kept in self._rows.values()) > _KEPT_BYTES:
                 self._rows.popitem(last=False)
-        return rows
 
     def _place(self, path: Path) -> Path:
         name = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -139,10 +152,10 @@ class Indices:
         try:
             with self._place(path).open("rb") as file:
                 head = json.loads(file.readline(_MAX_LINE))
+                sound = isinstance(head, dict) and head.pop("own", "") == _own(head)
         except (OSError, ValueError, RecursionError):
             return None
-        sound = isinstance(head, dict) and head.pop("own", "") == _own(head) and head["version"] == VERSION
-        return head if sound else None
+        return head if sound and head.get("version") == VERSION else None
 
     def _read_rows(self, part: Part) -> Rows | None:
         head = self._read_head(part.path)
@@ -156,7 +169,10 @@ class Indices:
             return None
         if len(data) != ROW.itemsize * part.num or hashlib.sha256(data).hexdigest() != head["rows"]:
             return None
-        return np.frombuffer(data, ROW)
+        rows = np.frombuffer(data, ROW)
+        lengths, labels = rows["length"], rows["label"]
+        sound = (rows["offset"] >= 0) & (lengths >= 0) & (lengths <= MAX_FILE_BYTES) & (labels >= -1)
+        return rows if bool((sound & (labels < len(part.about["labels"]))).all()) else None
 
     def _write(self, path: Path, head: dict[str, Any], rows: Rows) -> None:
         data = rows.tobytes()
@@ -166,8 +182,7 @@ class Indices:
         with contextlib.suppress(OSError):  # a cache that can't be written costs time
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, line.encode() + b"\n" + data)
-        with self._lock:
-            self._rows[path] = rows
+        self._keep(path, rows)
 
 
 class Parted:
@@ -187,6 +202,10 @@ class Parted:
         at = int(np.searchsorted(self.ends, number, side="right"))
         return self.parts[at], number - int(self.ends[at] - self.parts[at].num)
 
+    def rows(self, part: Part) -> Rows:
+        """The records of a file's samples; raises `SourceError` where they cannot be known again."""
+        return again(partial(self.indices.rows, part), partial(printable, str(part.path)))
+
     def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """The classes int64 [n] of these samples; None where there are none."""
         if not self.numbers:
@@ -196,7 +215,7 @@ class Parted:
         for at in np.unique(parts):
             part, inside = self.parts[at], parts == at
             own = np.array([self.numbers[text] for text in part.about["labels"]], np.int64)
-            rows = self.indices.rows(part)[numbers[inside] - (self.ends[at] - part.num)]
+            rows = self.rows(part)[numbers[inside] - (self.ends[at] - part.num)]
             found[inside] = own[rows["label"]]
         return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import zlib
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +16,7 @@ import numpy as np
 from sparring.data.encoded import Seen, Unlike, again, form_of
 from sparring.data.index import ROW, Indices, Part, Parted, Stamp
 from sparring.data.index import Rows as Index
-from sparring.data.limits import MAX_FILE_BYTES, max_bytes, printable
+from sparring.data.limits import max_bytes, printable
 from sparring.data.listing import choose, list_folder
 from sparring.data.pixels import Refused, Size
 
@@ -37,14 +36,17 @@ class Folder:
         listing = list_folder(root)
         chosen = choose(listing.names, split, labels, printable(str(root)))
         self.root = root
+        self._positions = [at for at, _ in chosen.files]
+        self._read = listing.read
         self.names = [listing.names[at] for at, _ in chosen.files]
         self.labels = [label for _, label in chosen.files]
         self.unreadable, self.ignored, self.notes = listing.unreadable, chosen.ignored, chosen.notes
         self.kind = f"folder-{split}-{labels}"
-        self._hashes = hashlib.sha256()
+        self._sha256 = ""
 
     def indices(self) -> Indices:
-        return Indices(self.kind, self.index, self.stamp, lambda _: self._hashes.hexdigest())
+        """Their index. What the images hash to is known once `index` has read them, and not before."""
+        return Indices(self.kind, self.index, self.stamp, lambda _: self._sha256)
 
     def stamp(self, root: Path) -> Stamp:
         """The number of images, and a hash of the names, sizes and times of all of them."""
@@ -63,20 +65,22 @@ class Folder:
         seen, rows, refused = Seen.nothing(), [], [(printable(name), reason) for name, reason in self.unreadable]
         labels: dict[str, int] = {}
         counts: dict[str, int] = {}
-        self._hashes = hashlib.sha256()
-        for at, (name, label) in enumerate(zip(self.names, self.labels, strict=True)):
+        hashes = hashlib.sha256()
+        for at, (_, read) in enumerate(self._read(self._positions)):
+            name, label = self.names[at], self.labels[at]
             try:
-                data = _read(root / name)
+                data = read()
                 reason = seen.look(data)
             except (OSError, Refused) as error:
                 reason = f"cannot be read ({error})" if isinstance(error, OSError) else str(error)
             if reason:
                 refused.append((printable(name), printable(reason)))
                 continue
-            self._hashes.update(hashlib.sha256(data).digest() + label.encode("utf-8", "surrogatepass") + b"\0")
+            hashes.update(hashlib.sha256(data).digest() + label.encode("utf-8", "surrogatepass") + b"\0")
             number = labels.setdefault(label, len(labels)) if label else -1
             counts[label] = counts.get(label, 0) + 1
             rows.append((at, len(data), zlib.crc32(data), number))
+        self._sha256 = hashes.hexdigest()
         about = {
             "seen": seen._asdict(),
             "labels": {label: counts[label] for label in labels},
@@ -89,10 +93,10 @@ class Folder:
 
     def takes(self, size: Size | None) -> int:
         """About how many bytes all images take as pixels, if all are like the first that can be read."""
-        for name in self.names[:_TRIED]:
+        for _, read in self._read(self._positions[:_TRIED]):
             seen = Seen.nothing()
             try:
-                reason = seen.look(_read(self.root / name))
+                reason = seen.look(read())
             except (OSError, Refused):
                 continue
             if not reason:
@@ -111,16 +115,16 @@ class FolderFiles(Parted):
     def name(self, number: int) -> str:
         return printable(str(self._path(number)))
 
-    def fetch(self, numbers: Sequence[int]) -> list[bytes]:
-        return [again(partial(self._one, number), partial(self.name, number)) for number in numbers]
+    def fetch(self, number: int) -> bytes:
+        return again(partial(self._one, number), partial(self.name, number))
 
     def _path(self, number: int) -> Path:
         part, at = self.find(number)
-        return self.folder.root / self.folder.names[int(self.indices.rows(part)[at]["offset"])]
+        return self.folder.root / self.folder.names[int(self.rows(part)[at]["offset"])]
 
     def _one(self, number: int) -> bytes:
         part, at = self.find(number)
-        _, length, crc, _ = self.indices.rows(part)[at].item()
+        _, length, crc, _ = self.rows(part)[at].item()
         path = self._path(number)
         if path.stat().st_size != length:
             raise Unlike
@@ -136,7 +140,8 @@ def too_large(bytes_taken: int) -> bool:
 
 
 def free_bytes() -> int:
-    """Bytes that this process may still take: what the machine and its own control group have left."""
+    """Bytes that this process may still take: what the machine and its own control group have left, with the pages of
+    files that the system would give back."""
     free = 2 * max_bytes()
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -146,15 +151,8 @@ def free_bytes() -> int:
     try:
         group = Path("/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2])
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        return max(0, min(free, limit - used))
+        lines = (group / "memory.stat").read_text().splitlines()
+        cached = sum(int(line.split()[1]) for line in lines if line.startswith(("active_file ", "inactive_file ")))
+        return max(0, min(free, limit - used + cached))
     except (OSError, ValueError):  # no group, or no limit ("max")
         return free
-
-
-def _read(path: Path) -> bytes:
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for ever
-        raise Refused("not a regular file")
-    if info.st_size > MAX_FILE_BYTES:
-        raise Refused(f"{info.st_size} bytes, more than the limit of {MAX_FILE_BYTES}")
-    return path.read_bytes()

@@ -6,13 +6,16 @@ binary, or a struct of `bytes` and `path` as Hugging Face's `datasets` writes it
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import stat
 import threading
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +25,9 @@ from numpy.typing import NDArray
 from sparring.core.errors import RequestError
 from sparring.core.protocols import Blocks
 from sparring.data.encoded import Seen, Unlike, again
-from sparring.data.index import ROW, Indices, Part, Parted
+from sparring.data.index import MAX_SAMPLES, ROW, Indices, Part, Parted
 from sparring.data.index import Rows as Index
-from sparring.data.limits import MAX_FILE_BYTES, printable
+from sparring.data.limits import printable
 from sparring.data.streamed import Rows
 
 IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp")
@@ -54,8 +57,9 @@ class Columns(NamedTuple):
     is_bytes: bool
     """Whether all numbers are of 8 bits without a sign."""
 
-    def read(self) -> list[str]:
-        return [*([self.image] if self.image else self.numbers), *([self.label] if self.label else [])]
+    def values(self) -> list[str]:
+        """What samples are made of."""
+        return [self.image] if self.image else list(self.numbers)
 
 
 def library(where: str) -> Any:
@@ -76,53 +80,59 @@ def index_table(path: Path) -> tuple[Index, dict[str, Any]]:
     where = printable(str(path))
     pq = library(where)
     seen, labels, counts = Seen.nothing(), dict[str, int](), Counter[str]()
-    rows: list[tuple[int, int, int, int]] = []
+    rows: list[NDArray[np.void]] = [np.empty(0, ROW)]
     refused: list[tuple[str, str]] = []
-    groups, starts, largest, at = [], [], 0, 0
+    groups, starts, largest, at, num_refused = [], [], 0, 0, 0
     with _opened(path, pq, where) as file:
         columns = _columns(file, where)
         for group in range(file.metadata.num_row_groups):
-            before = len(rows)
             starts.append(at)
-            size = 0
-            for batch in _batches(file, group, columns, where):
+            size, texts, found = 0, _texts(file, group, columns, where), []
+            for batch in _batches(file, group, columns.values(), where):
                 size += batch.nbytes
-                texts = _texts(batch, columns, where, at)
-                for data, text in zip(_cells(batch, columns, where, at), texts, strict=True):
-                    reason = seen.look(data) if columns.image and len(data) <= MAX_FILE_BYTES else ""
+                if at + batch.num_rows > MAX_SAMPLES:
+                    raise RequestError(f"{where}: more than {MAX_SAMPLES} rows; cut it into several files")
+                for data in _cells(batch, columns, where, at):
+                    text = next(texts, None)
+                    reason = seen.look(data) if columns.image else ""
                     if reason:
-                        refused.append((f"{printable(path.name)}, row {at}", reason))
+                        num_refused += 1
+                        refused += [(f"{printable(path.name)}, row {at}", reason)][: _MOST_NAMED - len(refused)]
                     else:
                         if text is not None:
                             counts[text] += 1
                         number = -1 if text is None else labels.setdefault(text, len(labels))
-                        rows.append((at, len(data), zlib.crc32(data), number))
+                        found.append((at, len(data), zlib.crc32(data), number))
                     at += 1
                 if len(labels) > _MOST_LABELS:
                     raise RequestError(f"{where}: more than {_MOST_LABELS} different labels; expected classes")
-            groups.append(len(rows) - before)
+            rows.append(np.array(found, ROW))
+            groups.append(len(found))
             largest = max(largest, size)
+    sound = np.concatenate(rows)
     about = {
         "seen": seen._asdict(),
         "labels": {text: counts[text] for text in labels},
-        "unlabelled": len(rows) - counts.total(),
-        "refused": refused[:_MOST_NAMED],
-        "num_refused": len(refused),
+        "unlabelled": len(sound) - counts.total(),
+        "refused": refused,
+        "num_refused": num_refused,
         "ignored": {},
         "columns": columns,
         "groups": groups,
         "starts": starts,
         "largest": largest,
     }
-    return np.array(rows, ROW), json.loads(json.dumps(about))
+    return sound, json.loads(json.dumps(about))
 
 
 def columns_of(parts: Sequence[Part], where: str) -> Columns:
     """The columns that all files have; raises `RequestError` where they differ."""
-    found = [Columns(image, tuple(n), label, tuple(names), b) for image, n, label, names, b in _columns_kept(parts)]
+    kept = [part.about["columns"] for part in parts]
+    found = [Columns(image, tuple(n), label, tuple(names), b) for image, n, label, names, b in kept]
     for part, other in zip(parts, found, strict=True):
         if other != found[0]:
-            raise RequestError(f"{where}: {printable(part.path.name)} has other columns than {parts[0].path.name}")
+            one, first = (printable(of.path.name) for of in (part, parts[0]))
+            raise RequestError(f"{where}: {one} has other columns than {first}")
     return found[0]
 
 
@@ -144,7 +154,7 @@ class _Groups(Parted):
 
     def name(self, number: int) -> str:
         part, at = self.find(number)
-        return printable(f"{part.path}: row {self.indices.rows(part)[at]['offset']}")
+        return printable(f"{part.path}: row {self.rows(part)[at]['offset']}")
 
     def cell(self, number: int) -> Any:
         """The bytes, or the row of numbers, of a sample, as it was indexed; tried again where that fails."""
@@ -152,7 +162,7 @@ class _Groups(Parted):
 
     def _cell(self, number: int) -> Any:
         part, at = self.find(number)
-        row, _, crc, _ = self.indices.rows(part)[at].item()
+        row, _, crc, _ = self.rows(part)[at].item()
         group = int(np.searchsorted(part.about["starts"], row, side="right")) - 1
         cells = self._group(part.path, group)
         inside = row - part.about["starts"][group]
@@ -169,7 +179,7 @@ class _Groups(Parted):
                 where = printable(str(path))
                 try:
                     with _opened(path, library(where), where) as file:
-                        batches = list(_batches(file, group, self.columns, where))
+                        batches = _batches(file, group, self.columns.values(), where)
                         cells = [cell for batch in batches for cell in _cells(batch, self.columns, where, 0)]
                 except (RequestError, IndexError, OverflowError) as error:
                     raise Unlike from error
@@ -185,8 +195,9 @@ class _Groups(Parted):
 class TableFiles(_Groups):
     """The image files of tables, by number (see `encoded.Files`)."""
 
-    def fetch(self, numbers: Sequence[int]) -> list[bytes]:
-        return [self.cell(number) for number in numbers]
+    def fetch(self, number: int) -> bytes:
+        data: bytes = self.cell(number)
+        return data
 
 
 class TableRows(_Groups):
@@ -195,13 +206,14 @@ class TableRows(_Groups):
     def read(self, numbers: Sequence[int]) -> Rows:
         return Rows(np.stack([self.cell(number) for number in numbers]), np.array(numbers, np.int64))
 
-
-def _columns_kept(parts: Sequence[Part]) -> Iterator[Any]:
-    yield from (part.about["columns"] for part in parts)
+    def part(self, numbers: NDArray[np.int64]) -> TableRows:
+        return self
 
 
 def _opened(path: Path, pq: Any, where: str) -> Any:
     """The file, its footer read; raises `OSError` where it cannot be read, `RequestError` where it is no Parquet."""
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        raise OSError(errno.EINVAL, "not a regular file")
     with path.open("rb"):  # pyarrow's own errors say less
         pass
     arrow = importlib.import_module("pyarrow")
@@ -217,8 +229,8 @@ def _columns(file: Any, where: str) -> Columns:
     kinds = {field.name: field.type for field in schema}
     if len(kinds) < len(schema):
         raise RequestError(f"{where}: two columns have the same name")
-    names = _class_names(schema.metadata or {})
     label = next((name for name in LABELS if name in kinds and _is_label(kinds[name], types)), "")
+    names = _class_names(schema.metadata or {}, label)
     image = next((name for name in IMAGES if name in kinds and _is_image(kinds[name], types)), "")
     if image:
         return Columns(image, (), label, names, False)
@@ -251,25 +263,23 @@ def _is_label(kind: Any, types: Any) -> bool:
     return bool(types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind))
 
 
-def _class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
+def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...]:
     """The names that `datasets` keeps in a file's metadata for a feature of type ClassLabel."""
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        found = [features[name]["names"] for name in LABELS if "names" in features.get(name, {})]
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, ValueError, TypeError, IndexError, RecursionError):
         return ()
-    names = found[0] if found else ()
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
-def _batches(file: Any, group: int, columns: Columns, where: str) -> Iterator[Any]:
+def _batches(file: Any, group: int, names: list[str], where: str) -> Iterator[Any]:
     """The rows of one group, a few at a time; raises `RequestError` before they take more than `MAX_GROUP`."""
     arrow = importlib.import_module("pyarrow")
     about = file.metadata.row_group(group)
     claimed = sum(
         column.total_uncompressed_size
         for column in map(about.column, range(about.num_columns))
-        if column.path_in_schema.split(".")[0] in columns.read()
+        if column.path_in_schema.split(".")[0] in names
     )
     small = (
         f"write it anew with smaller ones: pq.write_table(table, file, row_group_size={max(1, about.num_rows // 16)})"
@@ -280,8 +290,9 @@ def _batches(file: Any, group: int, columns: Columns, where: str) -> Iterator[An
         )
     total = 0
     try:
-        size = _BATCH if columns.image else 2**14
-        for batch in file.iter_batches(size, row_groups=[group], columns=columns.read(), use_threads=False):
+        is_primitive = importlib.import_module("pyarrow.types").is_primitive
+        size = 2**14 if all(is_primitive(file.schema_arrow.field(name).type) for name in names) else _BATCH
+        for batch in file.iter_batches(size, row_groups=[group], columns=names, use_threads=False):
             total += batch.nbytes
             if total > MAX_GROUP:
                 raise RequestError(f"{where}: row group {group} unpacks to more than {MAX_GROUP >> 20} MiB; {small}")
@@ -321,10 +332,11 @@ def _cells(batch: Any, columns: Columns, where: str, first: int) -> Iterator[Any
     yield from values
 
 
-def _texts(batch: Any, columns: Columns, where: str, first: int) -> list[str | None]:
-    if not columns.label:
-        return [None] * int(batch.num_rows)
-    return [None if value is None else str(value)[:200] for value in batch.column(columns.label).to_pylist()]
+def _texts(file: Any, group: int, columns: Columns, where: str) -> Iterator[str | None]:
+    """The labels of a group, in its order."""
+    batches = _batches(file, group, [columns.label], where) if columns.label else ()
+    for value in chain.from_iterable(batch.column(0).to_pylist() for batch in batches):
+        yield None if value is None else str(value)[:200]
 
 
 def _first(error: Exception) -> str:

@@ -13,7 +13,7 @@ import re
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -78,6 +78,7 @@ def index_shard(path: Path) -> tuple[Index, dict[str, Any]]:
         for _, group in groupby(_members(path, ignored), key=lambda member: member.key):
             image, label = _sample(group, ignored)
             if image is None:
+                ignored["label without an image beside it"] += 1
                 continue
             reason = seen.look(image.data)
             if reason:
@@ -159,16 +160,16 @@ class Shards(Parted):
 
     def name(self, number: int) -> str:
         part, at = self.find(number)
-        return printable(f"{part.path}: sample {at} at byte {self.indices.rows(part)[at]['offset']}")
+        return printable(f"{part.path}: sample {at} at byte {self.rows(part)[at]['offset']}")
 
-    def fetch(self, numbers: Sequence[int]) -> list[bytes]:
-        return [again(partial(self._one, number), partial(self.name, number)) for number in numbers]
+    def fetch(self, number: int) -> bytes:
+        return again(partial(self._one, number), partial(self.name, number))
 
     def _one(self, number: int) -> bytes:
         part, at = self.find(number)
-        offset, length, crc, _ = self.indices.rows(part)[at].item()
+        offset, length, crc, _ = self.rows(part)[at].item()
         # Opened for each sample, so that a file that is gone or another is found out, and none is left open.
-        file = os.open(part.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        file = os.open(part.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # of a pipe, it would wait for ever
         try:
             data = os.pread(file, length, offset)
         finally:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import weakref
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,18 +25,19 @@ from torch import Tensor
 
 from sparring.core.errors import RequestError, SourceError
 from sparring.core.protocols import Batch, Blocks, DataSpec
+from sparring.data.limits import max_bytes
 from sparring.data.tensors import Resident, from_arrays, seen
 
 AHEAD_BYTES = 2**28
 """What is decoded ahead takes at most this much memory, for each of two batches."""
 STALLED = 60.0
-"""Seconds after which a read that neither ends nor fails counts as lost."""
+"""Seconds after which reads count as lost, if none of all that are asked for has ended or failed."""
 MIXED = 2**14
 """Samples that a window of blocks is to hold, so that what lies together in a file is far apart in the order."""
 _SMALLEST_BLOCK = 256
 _MOST_BLOCKS = 2**16
 _FEWEST_MIXED = 4
-_LEAST_WORK = 4  # samples that are worth handing to another thread
+_LEAST_WORK, _MOST_WORK = 4, 16  # samples that are handed to a thread together
 
 
 class Rows(NamedTuple):
@@ -46,7 +51,7 @@ class Rows(NamedTuple):
 
 
 class Reader(Protocol):
-    """Where a streamed source reads. Both functions are pure, and may be called by several threads at a time."""
+    """Where a streamed source reads. All functions are pure, and may be called by several threads at a time."""
 
     def read(self, numbers: Sequence[int]) -> Rows:
         """The samples of these numbers, in this order; raises `SourceError` when a file can no longer be read."""
@@ -55,6 +60,48 @@ class Reader(Protocol):
     def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """The classes of these samples; or None where there are none."""
         ...
+
+    def part(self, numbers: NDArray[np.int64]) -> Reader:
+        """The same, for a source of these samples only, int64 [n], rising; each keeps its number."""
+        ...
+
+
+Job = tuple[Future[Rows], Sequence[int]]
+
+
+class _Threads:
+    """Threads that read. They end when nobody holds this any more, and the program's end does not wait for them, as it
+    would for those of an executor: a disk that no longer answers must not keep a stopped run alive."""
+
+    def __init__(self, count: int, read: Callable[[Sequence[int]], Rows]) -> None:
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        for i in range(count):
+            threading.Thread(target=_serve, args=(self._jobs, read), name=f"sparring-data-{i}", daemon=True).start()
+        weakref.finalize(self, _dismiss, self._jobs, count)
+
+    def submit(self, numbers: Sequence[int]) -> Future[Rows]:
+        future: Future[Rows] = Future()
+        self._jobs.put((future, numbers))
+        return future
+
+
+def _serve(jobs: SimpleQueue[Job | None], read: Callable[[Sequence[int]], Rows]) -> None:
+    while (job := jobs.get()) is not None:
+        future, numbers = job
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(read(numbers))
+            except BaseException as error:  # whoever asks for it is told
+                future.set_exception(error)
+        del job, future  # or what was read would be held until there is something else to do
+
+
+def _dismiss(jobs: SimpleQueue[Job | None], count: int) -> None:
+    with suppress(Empty):
+        while True:
+            jobs.get_nowait()
+    for _ in range(count):
+        jobs.put(None)
 
 
 class Streamed:
@@ -82,7 +129,7 @@ class Streamed:
         self.device = device or torch.device("cpu")
         self.positions = positions
         """Of the reader's samples, those that are part of this source, in rising order; None for all."""
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: _Threads | None = None
         self._ready: deque[dict[int, Future[Rows]]] = deque(maxlen=2)
 
     def __len__(self) -> int:
@@ -109,6 +156,9 @@ class Streamed:
             return
         waiting = self._waiting()
         numbers = [n for n in dict.fromkeys(self._numbers(index).tolist()) if n not in waiting]
+        if len(self._ready) == self._ready.maxlen:
+            for future in self._ready[0].values():
+                future.cancel()  # what nobody came for
         self._ready.append(self._submit(numbers[: max(1, AHEAD_BYTES // self._bytes())]))
 
     def to(self, device: torch.device) -> Streamed:
@@ -146,13 +196,26 @@ class Streamed:
             "sha256": spec.sha256,
         }
         blocks = self.blocks._replace(lengths=inside[inside > 0].tolist())
-        return Streamed(self.reader, spec, report, blocks, threads=self.threads, device=self.device, positions=numbers)
+        reader = self.reader.part(numbers.numpy())
+        return Streamed(reader, spec, report, blocks, threads=self.threads, device=self.device, positions=numbers)
 
     def held(self) -> Resident:
-        """All of it, read into memory; the report says the same of it, and counts what repeats."""
-        indices = torch.split(torch.arange(len(self)), 1024)
-        parts = [self._gather(self._numbers(index).tolist()) for index in indices]
-        x, numbers = (np.concatenate(column) for column in ([p.x for p in parts], [p.numbers for p in parts]))
+        """All of it, read into memory; the report says the same of it, and counts what repeats.
+
+        Raises `RequestError` where it would take more than half of the machine's memory.
+        """
+        taken = len(self) * self._bytes()
+        if taken > max_bytes():
+            raise RequestError(
+                f"{self.spec.name}: held in memory the samples take {taken >> 20} MiB, more than half of this "
+                f"machine's ({max_bytes() >> 20} MiB); leave out source.stream=false, or give a smaller --size HxW"
+            )
+        first = self._gather(self._numbers(torch.zeros(1, dtype=torch.int64)).tolist())
+        x = np.empty((len(self), *first.x.shape[1:]), first.x.dtype)
+        numbers = np.empty(len(self), np.int64)
+        for index in torch.split(torch.arange(len(self)), 256):
+            rows = self._gather(self._numbers(index).tolist())
+            x[index.numpy()], numbers[index.numpy()] = rows.x, rows.numbers
         labels = self.reader.labels(numbers) if self.spec.num_classes else None
         given = x.view(np.uint16) ^ np.uint16(2**15) if x.dtype == np.int16 else x
         found = from_arrays(given, labels, name=self.spec.name, class_names=self.spec.class_names)
@@ -184,7 +247,7 @@ class Streamed:
         places: dict[int, tuple[Rows, int]] = {}
         for future in dict.fromkeys(waiting[n] for n in numbers if n in waiting):
             together = [n for n, other in waiting.items() if other is future]
-            rows = self._result(future)
+            rows = self._result(future, waiting.values())
             if rows is None:
                 missing += [n for n in together if n in numbers]
             else:
@@ -198,27 +261,28 @@ class Streamed:
         x = np.stack([rows.x[at] for rows, at in found])
         return Rows(x, np.array([rows.numbers[at] for rows, at in found], np.int64))
 
-    def _result(self, future: Future[Rows]) -> Rows | None:
+    def _result(self, future: Future[Rows], others: Iterable[Future[Rows]]) -> Rows | None:
         """What a thread read; None if it failed, for then what is asked for is read once more, and may succeed."""
-        try:
-            return future.result(timeout=STALLED)
-        except TimeoutError:
-            raise SourceError(
-                f"{self.spec.name}: samples were not read within {STALLED:g} s; see whether the disk or the network "
-                "still answers, then resume the run"
-            ) from None
-        except Exception:  # of the thread or of the file: reading again will say which
-            return None
+        waiting = {other for other in others if not other.done()}
+        while not future.done():
+            ended = wait(waiting, STALLED, FIRST_COMPLETED).done
+            if waiting and not ended:
+                raise SourceError(
+                    f"{self.spec.name}: samples were not read within {STALLED:g} s; see whether the disk or the "
+                    "network still answers, then resume the run"
+                )
+            waiting -= ended
+        return None if future.exception() is not None else future.result()  # reading again will say what failed
 
     def _submit(self, numbers: list[int]) -> dict[int, Future[Rows]]:
         """Hands samples, none of them twice, to the threads; those of one future are in its rows in the same order."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="sparring-data")
-        share = max(_LEAST_WORK, -(-len(numbers) // self.threads))
+            self._pool = _Threads(self.threads, self.reader.read)
+        share = min(_MOST_WORK, max(_LEAST_WORK, -(-len(numbers) // self.threads)))
         found: dict[int, Future[Rows]] = {}
         for start in range(0, len(numbers), share):
             part = numbers[start : start + share]
-            future = self._pool.submit(self.reader.read, part)
+            future = self._pool.submit(part)
             found |= dict.fromkeys(part, future)
         return found
 

@@ -81,7 +81,7 @@ def load_folder(path: Path, split: str, size: Size | None, labels: str, *, asked
         Origin("folder of images", where, path.name or where, [part], started),
         lambda numbers: loose.FolderFiles(folder, indices, [part], numbers),
         in_blocks([part.num]),
-        classes_of([part], (), where, labels),
+        classes_of([part], (), where, labels, numbered=False),
         split,
         size,
     )
@@ -156,7 +156,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
             text = file.read(_MAX_NAMES_BYTES).decode()
     except (OSError, UnicodeDecodeError):
         return ()
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return tuple(line.strip() for line in text.rstrip().splitlines())  # an empty line has a number, too
 
 
 def _only_parts(folder: Path) -> bool:

@@ -76,6 +76,39 @@ def test_the_index_is_kept_until_a_file_changes(root: Path, png: Png, monkeypatc
     assert len({load(root).spec.sha256, first.spec.sha256}) == 2
 
 
+def test_images_that_were_all_bad_are_read_again_once_they_are_mended(tmp_path: Path, png: Png) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(b"")
+    with pytest.raises(RequestError, match="2 of 2 images are bad"):
+        load(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(png(0, (8, 8)))
+    assert len(load(tmp_path)) == 2
+
+
+def test_class_folders_called_by_numbers_are_names(tmp_path: Path, png: Png) -> None:
+    for i, name in enumerate(["2", "10", "2019", "-1"] * 2):
+        (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name / f"{i}.png").write_bytes(png(i, (8, 8)))
+    streamed, held = load(tmp_path / "set"), Data(source=str(tmp_path / "set"), size=(8, 8)).load()
+    assert streamed.spec.class_names == held.spec.class_names == ("-1", "10", "2", "2019")
+    assert streamed.take(torch.arange(8)).y.tolist() == held.take(torch.arange(8)).y.tolist()  # type: ignore[union-attr]
+
+
+def test_files_that_the_system_keeps_in_memory_count_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n",
+        "/proc/self/cgroup": "0::/job\n",
+        "/sys/fs/cgroup/job/memory.max": "3000000\n",
+        "/sys/fs/cgroup/job/memory.current": "2900000\n",
+        "/sys/fs/cgroup/job/memory.stat": "anon 1000000\ninactive_file 1200000\nactive_file 600000\n",
+    }
+    monkeypatch.setattr(Path, "read_text", lambda path: texts[str(path)])
+    assert loose.free_bytes() == 1_900_000
+    texts["/sys/fs/cgroup/job/memory.max"] = "max\n"
+    assert loose.free_bytes() == 5_120_000
+
+
 def test_what_does_not_fit_is_streamed_and_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = 45 * 8 * 8 * 1  # by the first, which is grey
     for free, streams in ((taken / 0.4 - 1, True), (taken / 0.4 + 1, False)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,50 @@ def test_one_value_a_million_times_is_no_bomb(tmp_path: Path, monkeypatch: pytes
     assert path.stat().st_size < 2**16  # what is repeated is stored once
     with pytest.raises(RequestError, match="row group 0 unpacks to more than 1 MiB"):
         load(path)
+
+
+def test_one_label_a_thousand_times_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MAX_GROUP", 2**20)
+    path = write(tmp_path / "a.parquet", {"a": [0.5] * 2000, "label": ["x" * 2**14] * 2000}, 2000)
+    largest = []
+    honest = parquet._batches
+
+    def watched(*given: Any) -> Any:
+        for batch in honest(*given):
+            largest.append(batch.nbytes)
+            yield batch
+
+    monkeypatch.setattr(parquet, "_batches", watched)
+    with pytest.raises(RequestError, match="row group 0 unpacks to more than 1 MiB"):
+        load(path)
+    assert max(largest) < 2**19
+
+
+def test_rows_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MAX_SAMPLES", 99)
+    monkeypatch.setattr(parquet, "_MOST_NAMED", 5)
+    path = write(tmp_path / "a.parquet", {"image": pa.nulls(99, pa.binary())}, 99)
+    about = parquet.index_table(path)[1]
+    assert (about["num_refused"], len(about["refused"])) == (99, 5)
+    write(path, {"image": pa.nulls(100, pa.binary())}, 50)
+    with pytest.raises(RequestError, match="more than 99 rows; cut it into several files"):
+        load(path)
+
+
+def test_names_of_classes_are_those_of_the_column_that_is_read(tmp_path: Path, png: Png) -> None:
+    features = {"fine_label": {"names": ["x", "y", "z"]}, "label": {"dtype": "int64"}}
+    names = json.dumps({"info": {"features": features}}).encode()
+    write(tmp_path / "a.parquet", images(png, 0, 9), 9, {b"huggingface": names})
+    assert load(tmp_path / "a.parquet").spec.class_names == ("0", "1", "2")
+
+
+def test_a_pipe_in_place_of_a_table_is_not_waited_for(tmp_path: Path, png: Png) -> None:
+    path = write(tmp_path / "a.parquet", images(png, 0, 6))
+    source = load(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SourceError, match=r"a\.parquet: row 0: cannot be read \(not a regular file\)"):
+        source.take(torch.tensor([0]))
 
 
 def test_only_a_few_groups_are_held(tmp_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch) -> None:

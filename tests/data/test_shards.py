@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sparring.core.errors import RequestError
+from sparring.core.errors import RequestError, SourceError
 from sparring.core.protocols import InBlocks, Source
 from sparring.data.images import load_images
+from sparring.data.index import Indices
 from sparring.data.open import Data, describe
+from sparring.data.shards import index_shard
 from sparring.data.streamed import Streamed
 from sparring.data.tensors import Resident, from_arrays
 
@@ -161,6 +164,78 @@ def test_a_shard_that_changed_is_another_set_and_said(tmp_path: Path, png: Png) 
     assert not torch.equal(after.take(torch.tensor([8])).x, before.take(torch.tensor([1])).x)
 
 
+@pytest.mark.parametrize("how", ["known anew", "cache emptied", "no shard any more"])
+def test_a_shard_that_changes_in_use_is_never_taken_for_what_it_was(
+    tmp_path: Path, png: Png, away: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparring.data.encoded.PAUSES", (0.0,))
+    root = shards(tmp_path / "set", png)
+    load(root)
+    source = load(root)  # by its index, of which no row has been read yet
+    pack(root / "part-001.tar", members(png, 100, 5, lambda i: (i + 1) % 3))
+    if how == "known anew":
+        load(root)
+    else:
+        shutil.rmtree(away)
+    if how == "no shard any more":
+        (root / "part-001.tar").write_bytes(b"?" * 4096)
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"part-001\.tar: is no longer what was indexed, after 2 tries"):
+            source.take(torch.tensor([8]))
+    assert source.take(torch.tensor([0, 20])).y.tolist() == [0, 2]  # type: ignore[union-attr]
+
+
+def test_an_index_that_lies_is_made_again(tmp_path: Path, png: Png) -> None:
+    root = shards(tmp_path / "set", png)
+    indices = Indices("shard", index_shard)
+    part = indices.part(root / "part-000.tar")
+    honest = indices.rows(part)
+    head = indices._read_head(part.path)
+    assert head is not None
+    for field, value in (("offset", -1), ("length", -1), ("length", 2**62), ("label", -2), ("label", 3)):
+        rows = honest.copy()
+        rows[field][3] = value
+        indices._write(part.path, {key: head[key] for key in head if key != "rows"}, rows)
+        assert np.array_equal(Indices("shard", index_shard).rows(part), honest), field
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    tmp_path: Path, png: Png, away: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away.write_bytes(b"")  # a file where the folder should be
+    monkeypatch.setattr("sparring.data.index._KEPT_BYTES", 1)
+    source = load(shards(tmp_path / "set", png))
+    assert source.take(torch.tensor([20, 0, 8, 1])).y.tolist() == [2, 0, 2, 1]  # type: ignore[union-attr]
+    indices = source.reader.files.indices  # type: ignore[attr-defined]
+    assert len(indices._rows) == 1
+
+
+def test_a_pipe_in_place_of_a_shard_is_not_waited_for(
+    tmp_path: Path, png: Png, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparring.data.encoded.PAUSES", ())
+    root = shards(tmp_path / "set", png)
+    source = load(root)
+    (root / "part-000.tar").unlink()
+    os.mkfifo(root / "part-000.tar")
+    with pytest.raises(SourceError, match=r"part-000\.tar: sample 0 at byte 512: cannot be read"):
+        source.take(torch.tensor([0]))
+
+
+def test_labels_that_lie_apart_from_their_images_are_counted(tmp_path: Path, png: Png) -> None:
+    root = tmp_path / "set"
+    pack(root / "a.tar", sorted(members(png, 0, 6, lambda i: i % 2), key=lambda file: file[0][-3:], reverse=True))
+    found = load(root).report
+    assert found["ignored"] == 6
+    assert "files that make no sample were ignored: 6 label without an image beside it" in found["notes"]
+
+
+def test_an_empty_line_of_classnames_keeps_its_number(tmp_path: Path, png: Png) -> None:
+    root = shards(tmp_path / "set", png)
+    (root / "classnames.txt").write_text("a\n\nc\n\n")
+    assert load(root).report["classes"] == {"a": 7, "": 7, "c": 7}
+
+
 def test_published_sums_are_held_against(tmp_path: Path, png: Png) -> None:
     import hashlib
 
@@ -243,6 +318,7 @@ def test_sizes_channels_and_refused_ones(tmp_path: Path, png: Png) -> None:
     assert source.report["refused"] == [{"file": "4.png", "reason": "empty file"}]
     assert source.report["converted"] == {"grey to RGB, as others need it": 20}
     assert source.report["ignored"] == 1
+    assert "1 of 40 images are bad (2.5 %) and left out: look at them first" in source.report["notes"]
     held = Data(source=str(root), stream=False).load()
     grey = np.asarray(Image.open(io.BytesIO(files[1][1])))
     np.testing.assert_array_equal(held.numpy()[1], np.repeat(grey[..., None], 3, 2))  # type: ignore[union-attr]

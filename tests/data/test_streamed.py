@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -14,10 +17,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sparring.core.errors import SourceError
+from sparring.core.errors import RequestError, SourceError
 from sparring.core.protocols import Batch, Blocks, DataSpec
 from sparring.data import encoded, streamed
 from sparring.data.open import Data
+from sparring.data.pixels import Picture
 from sparring.data.streamed import Rows, Streamed, in_blocks
 from sparring.train.order import order_of
 
@@ -104,6 +108,9 @@ class Counting:
     def labels(self, numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return None
 
+    def part(self, numbers: NDArray[np.int64]) -> Counting:
+        return self
+
 
 def numbered(threads: int = 2) -> tuple[Counting, Streamed]:
     reader = Counting()
@@ -158,6 +165,84 @@ def test_a_read_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(SourceError, match="numbers: samples were not read within"):
         of.take(torch.arange(8))
     reader.gate.set()
+
+
+def test_a_slow_read_that_gets_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed, "STALLED", 0.3)
+    reader, of = numbered(1)
+    honest = reader.read
+
+    def slow(numbers: Sequence[int]) -> Rows:
+        time.sleep(0.12)
+        return honest(numbers)
+
+    monkeypatch.setattr(reader, "read", slow)
+    of.ahead(torch.arange(64))  # in four parts, 0.48 s together
+    assert (of.take(torch.arange(80)).x[:, 0] * 1000).round().tolist() == list(range(80))
+
+
+def test_a_read_that_never_ends_does_not_keep_the_program_alive() -> None:
+    text = """
+import os, signal, threading, torch
+from sparring.core.protocols import Blocks, DataSpec
+from sparring.data.streamed import Streamed
+class Stuck:
+    def read(self, numbers):
+        threading.Event().wait()
+of = Streamed(Stuck(), DataSpec(name="stuck", shape=(2,)), {"count": 100}, Blocks([100], 1), threads=2)
+of.ahead(torch.arange(80))
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    of.take(torch.arange(80))
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+
+
+def test_threads_end_with_their_source() -> None:
+    before = set(threading.enumerate())
+    reader, of = numbered(3)
+    reader.gate.clear()
+    of.ahead(torch.arange(200))
+    new = set(threading.enumerate()) - before
+    assert len(new) == 3
+    del of
+    gc.collect()
+    reader.gate.set()
+    for thread in new:
+        thread.join(5)
+        assert not thread.is_alive()
+    assert len(reader.read_by) <= 3  # what was waiting is not read any more
+
+
+def test_what_nobody_came_for_is_not_read() -> None:
+    reader, of = numbered(1)
+    reader.gate.clear()
+    for start in range(0, 500, 10):
+        of.ahead(torch.arange(start, start + 10))
+    reader.gate.set()
+    of.take(torch.arange(480, 500))
+    assert len({n for _, numbers in reader.read_by for n in numbers}) <= 40
+
+
+def test_a_set_that_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, of = numbered()
+    monkeypatch.setattr(streamed, "max_bytes", lambda: 1000 * 2 * 4 - 1)
+    with pytest.raises(RequestError, match=r"numbers: held in memory the samples take .*; leave out source.stream"):
+        of.held()
+
+
+def test_files_are_opened_one_by_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = source(root, 0)
+    said: list[str] = []
+    files = of.reader.files  # type: ignore[attr-defined]
+    fetch, decode = files.fetch, encoded.decode
+    monkeypatch.setattr(files, "fetch", lambda number: (said.append("fetch"), fetch(number))[1])
+    monkeypatch.setattr(encoded, "decode", lambda *given: (said.append("decode"), decode(*given))[1])
+    of.take(torch.arange(5))
+    assert said == ["fetch", "decode"] * 5
 
 
 @pytest.mark.parametrize("threads", [0, 2])
@@ -240,6 +325,34 @@ def test_a_damaged_image_is_stood_in_for_by_the_next_sound_one(tmp_path: Path, p
     names = sorted(entry["file"] for entry in of.report["refused"])
     assert [name.split(": ")[1].split(" at")[0] for name in names] == ["sample 29", "sample 7", "sample 8"]
     assert all("a neighbour stands in for it" in entry["reason"] for entry in of.report["refused"])
+
+
+def test_what_is_held_out_stands_in_for_nothing(tmp_path: Path, png: Png) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for i in range(30):
+            data = damaged(png, i) if i % 3 == 0 else png(i, (24, 24, 3), "JPEG")
+            info = tarfile.TarInfo(f"{i:02}.jpg")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    of = source(tmp_path, 0)
+    kept = of.subset(torch.tensor([0, 2, 3, 5, 9, 11, 12, 14, 27]), "some")
+    alone = kept.subset(torch.tensor([0, 1, 8]), "fewer")
+    direct = {i: of.take(torch.tensor([i])).x[0] for i in (2, 5, 11, 14)}
+    for position, other in enumerate([2, 2, 5, 5, 11, 11, 14, 14, 2]):
+        assert torch.equal(kept.take(torch.tensor([position])).x[0], direct[other])
+    assert torch.equal(alone.take(torch.tensor([0, 2])).x, torch.stack([direct[2], direct[2]]))
+
+
+def test_an_image_that_is_not_what_its_header_says_is_stood_in_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = source(root, 0)
+    honest, wrong = encoded.decode, [np.zeros((1, 1, 3), np.uint8), np.zeros((24, 24, 4), np.uint8)]
+    wrong.append(np.zeros((24, 24, 1), np.uint16))
+    for pixels in wrong:
+        answers = [Picture(pixels)]
+        monkeypatch.setattr(encoded, "decode", lambda *given, a=answers: a.pop() if a else honest(*given))
+        x = of.take(torch.tensor([3, 4])).x
+        assert torch.equal(x[0], x[1])
+    assert of.report["refused"][0]["reason"] == "is not what its header says; a neighbour stands in for it"
 
 
 def test_damage_everywhere_ends(tmp_path: Path, png: Png) -> None:
