@@ -35,19 +35,27 @@ class Header(NamedTuple):
     """The fewest that lose nothing: 1, 3 or 4."""
     deep: bool
     """16 bits a pixel."""
-    word: str
-    """What decoding will change, in words; '' for nothing."""
+    words: tuple[str, ...]
+    """What decoding will change, as `pixels.decode` calls it."""
 
 
 def header(data: bytes) -> Header:
     """The header of an image file; raises `Refused` for one that will not be decoded, and whatever Pillow raises."""
     with open_image(data) as image:
-        return Header(upright_size(image), *_kind(image))
+        channels, deep, word = _kind(image)
+        said = {
+            "first frame of several": getattr(image, "is_animated", False),
+            "EXIF orientation applied": image.getexif().get(0x0112, 1) in range(2, 9),
+            word: word,
+        }
+        return Header(upright_size(image), channels, deep, tuple(text for text, is_so in said.items() if is_so))
 
 
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3, "LAB": 3, "LA": 4, "PA": 4, "RGBA": 4}
 _WORDS = {"1": "1-bit to grey", "LA": "grey with alpha to RGBA", "P": "palette to RGB", "PA": "palette to RGBA"}
 _WORDS |= {mode: f"{mode} to RGB" for mode in ("CMYK", "YCbCr", "LAB")}
+_CLEAR = {"1": "1-bit", "L": "grey", "P": "palette", "RGB": "RGB"}
+_CLEAR = {mode: f"{name} with transparency to RGBA" for mode, name in _CLEAR.items()}
 
 
 def _kind(image: Image.Image) -> tuple[int, bool, str]:
@@ -56,8 +64,8 @@ def _kind(image: Image.Image) -> tuple[int, bool, str]:
         return 1, True, ""
     if image.mode not in _CHANNELS:
         raise Refused(f"pixels of kind {image.mode}; expected 8-bit or 16-bit grey, or 8-bit colour")
-    if transparent and image.mode in ("1", "L", "P", "RGB"):
-        return 4, False, f"{image.mode} with transparency to RGBA"
+    if transparent and image.mode in _CLEAR:
+        return 4, False, _CLEAR[image.mode]
     return _CHANNELS[image.mode], False, _WORDS.get(image.mode, "")
 
 
@@ -97,8 +105,7 @@ class Seen(NamedTuple):
             return printable(f"cannot be decoded ({type(error).__name__}: {error})")
         self.sizes[f"{found.size[0]}x{found.size[1]}"] += 1
         self.channels["deep" if found.deep else str(found.channels)] += 1
-        if found.word:
-            self.words[found.word] += 1
+        self.words.update(found.words)
         return ""
 
     def merge(self, others: Iterable[Seen]) -> Seen:

@@ -24,7 +24,7 @@ from sparring.core.files import cache_folder, write_atomically
 from sparring.data.encoded import Unlike, again
 from sparring.data.limits import MAX_FILE_BYTES, printable
 
-VERSION = 3
+VERSION = 4
 ROW = np.dtype([("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("label", "<i4")])
 """Of one sample: where its bytes are (or its row of the table), their CRC-32, and its label's place among the labels of
 the file, -1 for none."""

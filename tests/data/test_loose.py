@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sparring.core.errors import RequestError, SourceError
 from sparring.data import encoded, loose
@@ -53,6 +55,28 @@ def test_it_is_the_same_as_held_in_memory(root: Path, labels: str) -> None:
         k: v for k, v in held.report.items() if k not in different
     }
     assert streamed.report["ignored"] == held.report["ignored"]
+
+
+def test_what_changes_a_pixels_meaning_is_counted_as_it_is_in_memory(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    palette = grey.convert("P")
+    grey.save(tmp_path / "a.jpg", exif=turned)
+    palette.save(tmp_path / "b.png", transparency=3)
+    palette.save(tmp_path / "c.png")
+    grey.save(tmp_path / "d.gif", save_all=True, append_images=[grey.transpose(Image.Transpose.ROTATE_90)])
+    grey.convert("1").save(tmp_path / "e.png")
+    grey.convert("1").save(tmp_path / "f.png", transparency=0)
+    grey.save(tmp_path / "g.png", transparency=5)
+    grey.convert("RGB").save(tmp_path / "h.png", transparency=(5, 5, 5))
+    grey.convert("CMYK").save(tmp_path / "i.jpg")
+    grey.convert("LA").save(tmp_path / "j.png")
+    streamed, held = load(tmp_path), Data(source=str(tmp_path), size=(8, 8)).load()
+    assert streamed.report["converted"] == held.report["converted"]
+    assert streamed.report["converted"]["EXIF orientation applied"] == 1
+    assert streamed.report["converted"]["first frame of several"] == 1
+    assert torch.equal(streamed.take(torch.arange(10)).x, held.take(torch.arange(10)).x)
 
 
 def test_the_index_is_kept_until_a_file_changes(root: Path, png: Png, monkeypatch: pytest.MonkeyPatch) -> None:
