@@ -17,7 +17,7 @@ from sparring.data.images import MAX_BAD, NOTED_BAD
 from sparring.data.index import Part
 from sparring.data.limits import printable
 from sparring.data.pixels import Size
-from sparring.data.streamed import Reader, Streamed, check_count
+from sparring.data.streamed import NOTED, Reader, Streamed, check_count
 
 
 class Origin(NamedTuple):
@@ -117,7 +117,8 @@ def _report(origin: Origin, spec: DataSpec, classes: Classes, blocks: Blocks, sp
     """The keys of `data.json`, for samples of which nothing was changed or refused."""
     parts = origin.parts
     notes = [*_changed(parts), *([classes.note] if classes.note else [])]
-    notes.append(f"{len(parts)} files are read while they are used; {blocks.window} blocks at a time are mixed")
+    files = "1 file" if len(parts) == 1 else f"{len(parts)} files"
+    notes.append(f"{NOTED}, from {files}; {blocks.window} blocks at a time are mixed")
     return {
         "source": spec.name,
         "split": split,

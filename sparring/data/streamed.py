@@ -34,6 +34,8 @@ STALLED = 60.0
 """Seconds after which reads count as lost, if none of all that are asked for has ended or failed."""
 MIXED = 2**14
 """Samples that a window of blocks is to hold, so that what lies together in a file is far apart in the order."""
+NOTED = "read while it is used"
+"""How the note begins that says so in the report, and that does not hold of what is held."""
 _SMALLEST_BLOCK = 256
 _MOST_BLOCKS = 2**16
 _FEWEST_MIXED = 4
@@ -220,6 +222,7 @@ class Streamed:
         given = x.view(np.uint16) ^ np.uint16(2**15) if x.dtype == np.int16 else x
         found = from_arrays(given, labels, name=self.spec.name, class_names=self.spec.class_names)
         own = {key: found.report[key] for key in ("duplicates", "sha256")}
+        own["notes"] = [note for note in self.report["notes"] if not note.startswith(NOTED)]
         return Resident(found.images, found.labels, found.spec, self.report | own)
 
     def _numbers(self, index: Tensor) -> NDArray[np.int64]:
