@@ -354,7 +354,8 @@ class Exchange:
             self.offered = Batch(torch.cat([batch.x for batch in offered]), y)
 
     def gather(self, gathered: Callable[[Tensor], Tensor]) -> None:
-        """Brings together what was found of the rows that others have, for what the game remembers of all of them."""
+        """Brings together what was found of the rows that others have, which are as many, for what the game remembers
+        of all of them."""
         if self.judged is not None:
             real, fake = (
                 Seen(*(None if t is None else gathered(t) for t in seen))  # type: ignore[arg-type]
@@ -364,6 +365,7 @@ class Exchange:
         if self.offered is not None:
             x, y = self.offered
             self.offered = Batch(gathered(x), None if y is None else gathered(y))
+        self.remembered = {name: gathered(value[None]).mean(0) for name, value in self.remembered.items()}
 
     def among(self, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
         """The logits of the step's whole batch, of which these are this exchange's rows and record gradients."""
@@ -374,6 +376,15 @@ class Exchange:
             first = self.rows.start * len(peers) // self.rows.total  # packs have one logit for several rows
             whole.append(torch.cat([peers[:first], own, peers[first + len(own) :]]))
         return whole[0], whole[1]
+
+    @property
+    def has_fakes(self) -> bool:
+        """Whether the current fakes have been made."""
+        return self._fake is not None
+
+    def forget_fakes(self) -> None:
+        """The fakes are made again when they are asked for, from the same noise."""
+        self._fake = None
 
     def moved(self, player: str) -> None:
         """Forgets the fakes when the generator has moved: they came from weights that are no more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -26,7 +26,29 @@ class NotFiniteError(ArithmeticError):
 
 
 class OutOfMemoryError(MemoryError):
-    """A step needs more memory than there is. It may have been made in part."""
+    """A step needs more memory than there is. It may have been made in part.
+
+    `agreed` is whether all processes know, and raise it at the same place.
+    """
+
+    def __init__(self, said: str, *, agreed: bool = False) -> None:
+        super().__init__(said)
+        self.agreed = agreed
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raises `NotFiniteError` that names those of the tensors in which something is infinite or no number."""
+    held = {k: v for k, v in tensors.items() if v.is_floating_point() and v.numel()}
+    fine = torch.stack([tensor.sum().float() for tensor in held.values()]).isfinite()
+    if not bool(fine.all()):
+        bad = (name for name, sound in zip(held, fine.tolist(), strict=True) if not sound)
+        raise NotFiniteError("weights", tuple(bad))
+
+
+def without_frames(error: BaseException) -> None:
+    """Lets go of the calls that an error came through, which hold everything that their step was made of."""
+    error.with_traceback(None)
+    error.__context__ = error.__cause__ = None
 
 
 @contextmanager

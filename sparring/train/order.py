@@ -15,24 +15,24 @@ class Order:
     def __init__(self, num_samples: int, seed: int) -> None:
         self.num_samples = num_samples
         self.seed = seed
-        self._epoch = -1
-        self._permutation = torch.empty(0, dtype=torch.int64)
+        self._drawn: dict[int, Tensor] = {}
+        """Permutations by epoch, those of the last call: they are asked for again where a batch spans two epochs."""
 
     def indices(self, position: int, count: int) -> Tensor:
         """The sample numbers int64 [count] at positions position .. position + count - 1 of the sequence."""
-        parts = []
+        parts, drawn = [], dict[int, Tensor]()
         while count > 0:
             epoch, start = divmod(position, self.num_samples)
-            part = self._of(epoch)[start : start + count]
+            drawn[epoch] = self._of(epoch)
+            part = drawn[epoch][start : start + count]
             parts.append(part)
             position, count = position + len(part), count - len(part)
+        self._drawn = drawn
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _of(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
-            self._permutation = _shuffled(self.num_samples, derive(self.seed, "order", epoch))
-            self._epoch = epoch
-        return self._permutation
+        found = self._drawn.get(epoch)
+        return _shuffled(self.num_samples, derive(self.seed, "order", epoch)) if found is None else found
 
 
 class BlockOrder:
@@ -50,20 +50,22 @@ class BlockOrder:
         self.seed = seed
         self._epoch = -1
         self._blocks = self._ends = torch.empty(0, dtype=torch.int64)
-        self._drawn: tuple[int, int] = (-1, -1)
-        self._numbers = torch.empty(0, dtype=torch.int64)
+        self._drawn: dict[tuple[int, int], Tensor] = {}
+        """Samples of windows by epoch and window, those of the last call."""
 
     def indices(self, position: int, count: int) -> Tensor:
         """The sample numbers int64 [count] at positions position .. position + count - 1 of the sequence."""
-        parts = []
+        parts, drawn = [], dict[tuple[int, int], Tensor]()
         while count > 0:
             epoch, start = divmod(position, self.num_samples)
             self._enter(epoch)
             window = int(torch.searchsorted(self._ends, start, right=True))
             start -= int(self._ends[window - 1]) if window else 0
-            part = self._within(window)[start : start + count]
+            drawn[epoch, window] = self._within(window)
+            part = drawn[epoch, window][start : start + count]
             parts.append(part)
             position, count = position + len(part), count - len(part)
+        self._drawn = drawn
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _enter(self, epoch: int) -> None:
@@ -78,14 +80,14 @@ class BlockOrder:
 
     def _within(self, window: int) -> Tensor:
         """The samples of one window of the epoch that was entered, shuffled."""
-        if self._drawn != (self._epoch, window):
-            blocks = self._blocks[window * self.window : (window + 1) * self.window]
-            lengths = self.lengths[blocks]
-            shift = self.first[blocks] - (lengths.cumsum(0) - lengths)
-            numbers = shift.repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
-            self._numbers = numbers[_shuffled(len(numbers), derive(self.seed, "window", self._epoch, window))]
-            self._drawn = (self._epoch, window)
-        return self._numbers
+        found = self._drawn.get((self._epoch, window))
+        if found is not None:
+            return found
+        blocks = self._blocks[window * self.window : (window + 1) * self.window]
+        lengths = self.lengths[blocks]
+        shift = self.first[blocks] - (lengths.cumsum(0) - lengths)
+        numbers = shift.repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
+        return numbers[_shuffled(len(numbers), derive(self.seed, "window", self._epoch, window))]
 
 
 def order_of(source: Source, seed: int) -> Order | BlockOrder:

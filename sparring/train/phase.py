@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparring.core.game import Clock, Exchange, Phase
 from sparring.train.faults import NotFiniteError, OutOfMemoryError, memory_watched
@@ -76,13 +76,20 @@ def play(
 def offer(exchange: Exchange, arithmetic: Arithmetic) -> None:
     """Makes the fakes before any turn, where the generator is to move and sees them all together.
 
-    It is the generator's own forward pass: in the discriminator's turn its running statistics are frozen.
+    It is the generator's own forward pass: in the discriminator's turn its running statistics are frozen. Raises
+    `OutOfMemoryError`.
     """
-    alone = arithmetic.micro is None or arithmetic.micro >= len(exchange.real.x)
-    if exchange.generator_moves and alone:
-        ranks = arithmetic.ranks
-        with _as_whole(exchange, ranks) if ranks.count > 1 else ExitStack(), arithmetic.autocast:
+    undivided = arithmetic.micro is None or arithmetic.micro >= len(exchange.real.x)
+    if not exchange.generator_moves or not undivided:
+        return
+    ranks = arithmetic.ranks
+    if ranks.count == 1:
+        with memory_watched(), arithmetic.autocast:
             exchange.fake()
+        return
+    waiting = _normalised([exchange.nets["generator"]])
+    with memory_watched() if waiting else ranks.as_one(), _as_whole(exchange, ranks), arithmetic.autocast:
+        exchange.fake()
 
 
 def measure(phase: Phase, exchange: Exchange, players: Mapping[str, Player], arithmetic: Arithmetic) -> None:
@@ -113,7 +120,9 @@ def measure(phase: Phase, exchange: Exchange, players: Mapping[str, Player], ari
             if len(parts) > 1:
                 exchange.join(parts)
     except OutOfMemoryError as error:
-        full = error  # the others are told before it is raised: they wait for this process's gradients
+        if ranks.count > 1 and (phase.logits is not None or _normalised(exchange.nets.values())):
+            raise  # the others may wait in the middle of the turn, where this process can't join them any more
+        full = str(error)  # the others are told before it is raised: they wait for this process's gradients
         player.forget()
     _add_up(phase, player, total, full, ranks)
 
@@ -124,7 +133,7 @@ def move(phase: Phase, exchange: Exchange, players: Mapping[str, Player], clock:
     exchange.moved(phase.player)
 
 
-def _add_up(phase: Phase, player: Player, total: Tensor, full: OutOfMemoryError | None, ranks: Ranks) -> None:
+def _add_up(phase: Phase, player: Player, total: Tensor, full: str | None, ranks: Ranks) -> None:
     """The gradient over all processes, which every one of them finds finite, or none does."""
     gradients = [parameter.grad for parameter in player.parameters if parameter.grad is not None]
     if ranks.count > 1:
@@ -135,9 +144,9 @@ def _add_up(phase: Phase, player: Player, total: Tensor, full: OutOfMemoryError 
         total, trouble = total.to(gradients[0]).clone(), gradients[0].new_tensor(float(full is not None))
         ranks.add_all([*gradients, total, trouble])
         if full is None and trouble > 0:
-            full = OutOfMemoryError("another process is out of memory")
+            full = "another process is out of memory"
     if full is not None:
-        raise full
+        raise OutOfMemoryError(full, agreed=True)
     # A sum is infinite or no number where one of its terms is. It is quicker than asking each.
     sums = [total, *(gradient.sum() for gradient in gradients)]
     if bool(torch.stack([value.to(total.dtype) for value in sums]).sum().isfinite()):
@@ -147,6 +156,11 @@ def _add_up(phase: Phase, player: Player, total: Tensor, full: OutOfMemoryError 
     loss = [] if bool(total.isfinite()) else ["loss"]
     player.forget()
     raise NotFiniteError(phase.name, (*loss, *bad) or ("sum of all gradients",))
+
+
+def _normalised(nets: Iterable[nn.Module]) -> bool:
+    """Whether means are taken over all processes, which then wait for each other in the middle of a forward pass."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for net in nets for module in net.modules())
 
 
 def _meet(
@@ -161,8 +175,13 @@ def _meet(
     with torch.no_grad(), frozen([buffer for player in players.values() for buffer in player.buffers]):
         for part in parts:
             again()
+            made = part.has_fakes
             with _as_whole(part, arithmetic.ranks), arithmetic.autocast:
                 found.append(logits(part))
+            if not made:
+                # The turn makes them again: so it draws the same random numbers, moves running statistics that are
+                # frozen here, and holds the graph of one part at a time.
+                part.forget_fakes()
     real, fake = (arithmetic.ranks.gather(torch.cat(side)) for side in zip(*found, strict=True))
     for part in parts:
         part.peers = real, fake

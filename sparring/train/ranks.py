@@ -3,15 +3,17 @@
 Started by `torchrun` or anything else that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; gloo on CPUs, NCCL on
 GPUs. Gradients are added up by hand after all of a turn's backward passes, not by a wrapper of the networks: that is
 right under gradient penalties, which differentiate twice, and for players that wait. What decides about the run's
-course (scores, the time, a wish to stop) is decided by the first process and told to the others, as numbers or as
-JSON; nothing is pickled.
+course (scores, the time) is said by the first process, as numbers or as JSON; nothing is pickled. A wish to stop, and
+what one process fails at, is everybody's at the same moment: who waits for a process that does not come waits long.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -19,8 +21,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sparring.core.errors import RequestError, TrainingError
+from sparring.core.errors import RequestError, SourceError, TrainingError
 from sparring.core.game import Rows
+from sparring.train.faults import OutOfMemoryError, memory_watched
 
 _PATIENCE = timedelta(minutes=30)  # the first process scores while the others wait
 
@@ -71,14 +74,14 @@ class Ranks:
 
     def add(self, tensor: Tensor) -> Tensor:
         """The sum of everybody's tensor, differentiable any number of times."""
-        return tensor if self.count == 1 else _Sum.apply(tensor)  # type: ignore[no-untyped-call]
+        return tensor if self.count == 1 else _Sum.apply(tensor, self)  # type: ignore[no-untyped-call]
 
     def add_all(self, tensors: Sequence[Tensor]) -> None:
         """Sums of everybody's tensors, in place, in one message."""
         if self.count == 1:
             return
         flat = torch.cat([tensor.reshape(-1).to(tensors[0].dtype) for tensor in tensors])
-        self._together(lambda: dist.all_reduce(flat))
+        self.sum_up(flat)
         for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
 
@@ -116,17 +119,48 @@ class Ranks:
         if self.count == 1:
             return wish, seconds
         both = torch.tensor([float(wish), seconds if self.first else 0.0], dtype=torch.float64, device=self.device)
-        self._together(lambda: dist.all_reduce(both))
+        self.sum_up(both)
         return bool(both[0] > 0), float(both[1])
 
-    def same(self, digest: bytes) -> bool:
-        """Whether everybody has the same digest, of any length."""
+    def same(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether everybody has the same numbers, by their hash."""
         if self.count == 1:
             return True
-        own = torch.tensor(list(digest), dtype=torch.uint8, device=self.device)
+        found = hashlib.blake2b(digest_size=16)
+        for tensor in tensors.values():
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        own = torch.tensor(list(found.digest()), dtype=torch.uint8, device=self.device)
         return bool((self.gather(own).view(self.count, -1) == own).all())
 
-    def _together(self, talk: Any) -> None:
+    @contextmanager
+    def as_one(self) -> Iterator[None]:
+        """What one process fails at within it for want of memory or of data, all fail at: `OutOfMemoryError` or
+        `SourceError`. Nobody may wait for the others within it."""
+        failed: OutOfMemoryError | SourceError | None = None
+        try:
+            with memory_watched():
+                yield
+        except (OutOfMemoryError, SourceError) as error:
+            failed = error
+        if self.count > 1:
+            mine = 0 if failed is None else 2 if isinstance(failed, SourceError) else 1
+            worst = torch.tensor(mine, device=self.device)
+            self._together(lambda: dist.all_reduce(worst, dist.ReduceOp.MAX))
+            if int(worst) == 2 and mine != 2:
+                failed = SourceError("another process can't read its data")
+            elif int(worst) == 1:
+                failed = OutOfMemoryError(str(failed or "another process is out of memory"), agreed=True)
+        try:
+            if failed is not None:
+                raise failed
+        finally:
+            del failed  # or the error and this call would hold each other, and all that the step was made of
+
+    def sum_up(self, tensor: Tensor) -> None:
+        """The sum of everybody's tensor, in place."""
+        self._together(lambda: dist.all_reduce(tensor))
+
+    def _together(self, talk: Callable[[], Any]) -> None:
         try:
             talk()
         except RuntimeError as error:
@@ -140,11 +174,12 @@ class _Sum(torch.autograd.Function):
     """y = the sum of everybody's x; a loss that is everybody's sum has the gradient sum of everybody's ∂L/∂y in x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
         total = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
+        ranks.sum_up(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
-        return _Sum.apply(slope)  # type: ignore[no-any-return, no-untyped-call]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        return _Sum.apply(slope, ctx.ranks), None  # type: ignore[no-untyped-call]

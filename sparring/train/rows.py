@@ -37,21 +37,23 @@ class Whole(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs, draw = kwargs or {}, cast(Callable[..., Any], func)
-        if func in _FREE and kwargs.get("generator") is None:
-            size = args[0] if args and isinstance(args[0], Sequence) else args
-            return self._cut(lambda full: func(full, **kwargs), size)
+        named, draw = kwargs or {}, cast(Callable[..., Any], func)
+        if func in _FREE and named.get("generator") is None:
+            options, sizes = _apart(named, args)
+            size = sizes[0] if sizes and isinstance(sizes[0], Sequence) else sizes
+            return self._cut(lambda full: func(full, **options), size)
         if func in _LIKE:
             like = args[0]
-            options = {"dtype": like.dtype, "device": like.device} | kwargs
+            options = {"dtype": like.dtype, "device": like.device} | named
             return self._cut(lambda full: _LIKE[func](full, **options), like.shape)
-        if func is torch.randint and kwargs.get("generator") is None:
-            return self._cut(lambda full: draw(*args[:-1], full, **kwargs), args[-1])
+        if func is torch.randint and named.get("generator") is None:
+            options, (*bounds, size) = _apart(named, args)
+            return self._cut(lambda full: draw(*bounds, size=full, **options), size)
         if func in (functional.dropout, functional.dropout2d):
-            return self._dropped(func is functional.dropout2d, *args, **kwargs)
+            return self._dropped(func is functional.dropout2d, *args, **named)
         if func is functional.batch_norm and self.add is not None:
-            return self._normalised(func, *args, **kwargs)
-        return func(*args, **kwargs)
+            return self._normalised(func, *args, **named)
+        return func(*args, **named)
 
     def _cut(self, draw: Callable[[list[int]], Tensor], size: Sequence[int]) -> Tensor:
         own = self.rows.stop - self.rows.start
@@ -100,3 +102,10 @@ class Whole(TorchFunctionMode):
         if bias is not None:
             out = out + bias.view(shape)
         return out.to(x.dtype)
+
+
+def _apart(named: dict[str, Any], args: Sequence[Any]) -> tuple[dict[str, Any], Sequence[Any]]:
+    """What was given by name, without the size; what was given by place, with it as the last."""
+    if "size" not in named:
+        return named, args
+    return {name: value for name, value in named.items() if name != "size"}, (*args, named["size"])

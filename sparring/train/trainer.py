@@ -8,11 +8,10 @@ and the clock, so a run that stops and resumes goes on exactly.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -23,7 +22,14 @@ from sparring.core.game import START, Clock, Critic, Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
 from sparring.train.events import Alarmed, Event, Faulted, Judge, Mended, Sampled, Saved, Scored, Stepped
-from sparring.train.faults import TIMES, NotFiniteError, OutOfMemoryError, memory_watched
+from sparring.train.faults import (
+    TIMES,
+    NotFiniteError,
+    OutOfMemoryError,
+    memory_watched,
+    refuse_not_finite,
+    without_frames,
+)
 from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_finite
 from sparring.train.mend import SAFE, Changes, Mending, Rollback
 from sparring.train.order import order_of
@@ -124,7 +130,8 @@ class Trainer:
         """Images seen when the wait for a better score was over."""
         self.owed = False
         """Whether a score is due that a stop has come before."""
-        self._stop = False
+        self._asked = self._agreed = False
+        """Whether this process is asked to stop, and whether all of several know that one is."""
 
     @property
     def clock(self) -> Clock:
@@ -152,7 +159,12 @@ class Trainer:
 
     def stop(self) -> None:
         """Asks the loop to save and end after the step in progress; safe to call from a signal handler."""
-        self._stop = True
+        self._asked = True
+
+    @property
+    def _stopping(self) -> bool:
+        """Of several processes each asks the same way on, so all go by what they have agreed on."""
+        return self._asked if self.ranks.count == 1 else self._agreed
 
     def run(self) -> Iterator[Event]:
         """Trains until the budget is spent or `stop` is called; the last event is a `Saved`.
@@ -165,36 +177,41 @@ class Trainer:
         train = self.recipe.train
         if not self.kept:
             self._keep()
-        if self.good is None:
-            self._remember()
-        if self.step == 0 and train.grids and not self.num_grids:
-            yield self.sample_grid()
+        self._remember()  # also the plan, which a new budget may have changed since it was stored
         started = time.perf_counter() - self.seconds
         self._saved_at, self._pace = self.seconds, Pace(self.step, self.seconds)
         while True:
             try:
-                if self.owed and not self._stop:
-                    yield from self._judged(started)
-                if self.done or self._stop:
-                    saved = self.saved("end" if self.done else "stop")
-                    self._stop = False  # heard: whoever runs the loop again means it
-                    yield saved
-                    return
-                yield from self._round(started)
-            except (NotFiniteError, OutOfMemoryError) as fault:
+                with memory_watched():
+                    if self.step == 0 and train.grids and not self.num_grids:
+                        yield self.sample_grid()
+                    if self.owed and not self._stopping:
+                        yield from self._judged(started)
+                    if self.done or self._stopping:
+                        saved = self.saved("end" if self.done else "stop")
+                        self._asked = self._agreed = False  # heard: whoever runs the loop again means it
+                        yield saved
+                        return
+                    yield from self._round(started)
+                continue
+            except (NotFiniteError, OutOfMemoryError, SourceError) as error:
+                fault = error
+            without_frames(fault)  # before anything else is done: they hold what filled the memory
+            if isinstance(fault, SourceError):
+                yield from self._cut_off(fault)
+            else:
                 yield self._go_back(fault)
-                self._pace = Pace(self.step, time.perf_counter() - started)
-            except SourceError as error:
-                yield self.saved("stop")
-                raise TrainingError(f"{error}; the state before it is saved: sparring resume goes on from it") from None
+            del fault
+            self._pace = Pace(self.step, time.perf_counter() - started)
 
     def _round(self, started: float) -> Iterator[Event]:
         """A step, and what is due after it."""
         train = self.recipe.train
         self.take_step()
         if train.health.every and self.step % train.health.every == 0:
-            self.look()
-        self._stop, self.seconds = self.ranks.agree(self._stop, time.perf_counter() - started)
+            with self.ranks.as_one():
+                self.look()
+        self._agreed, self.seconds = self.ranks.agree(self._asked, time.perf_counter() - started)
         reported = self.step % train.report_every == 0
         if reported:
             values, alarms, looked = self._read()
@@ -219,7 +236,7 @@ class Trainer:
         found = self.score()
         self.owed = found is None
         # What is saved now must count what scoring took.
-        self._stop, self.seconds = self.ranks.agree(self._stop, time.perf_counter() - started)
+        self._agreed, self.seconds = self.ranks.agree(self._asked, time.perf_counter() - started)
         if found is not None:
             yield found[0]
             if found[1]:
@@ -237,7 +254,7 @@ class Trainer:
         index = self.order.indices(clock.images, train.batch)[rows.start : rows.stop]
         due = [phase for phase in self.phases if phase.when(step, self.memory)]
         arithmetic = Arithmetic(self.arithmetic, self.ranks, self.micro)
-        with memory_watched():
+        with self.ranks.as_one():
             exchange = Exchange(
                 self.nets,
                 self.source.take(index.to(self.device)),
@@ -249,7 +266,7 @@ class Trainer:
             )
             # While this step is computed, a source that is not in memory reads the next.
             self.source.ahead(self.order.indices(clock.images + train.batch, train.batch)[rows.start : rows.stop])
-            offer(exchange, arithmetic)
+        offer(exchange, arithmetic)
         try:
             play(self.game.order, due, exchange, self.players, clock, arithmetic)
         except NotFiniteError as fault:
@@ -337,8 +354,8 @@ class Trainer:
         started, clock = time.perf_counter(), self.clock
         train, scoring = self.recipe.train, self.recipe.scoring
         told = None
-        if self.ranks.first:
-            try:
+        with self.ranks.as_one(), suppress(_AskedToStop):
+            if self.ranks.first:
                 found = self.judge.score(
                     self._numbered_samples,
                     num_samples=scoring.samples,
@@ -347,8 +364,6 @@ class Trainer:
                     arithmetic=train.precision,
                 )
                 told = [found.values, found.provenance, found.notes, time.perf_counter() - started]
-            except _AskedToStop:
-                told = None
         told = self.ranks.tell(told)
         if told is None:
             return None
@@ -391,28 +406,23 @@ class Trainer:
         return self.scores.due(self.recipe.scoring, self.clock, done=self.done, seconds=seconds)
 
     def saved(self, why: str) -> Saved:
-        """The state, to be stored now; it is also what the run goes back to. Raises `NotFiniteError`, see `_check`."""
-        self._check()
+        """The state, to be stored now; it is also what the run goes back to.
+
+        Raises `NotFiniteError` where something that the players hold is not finite.
+        """
+        refuse_not_finite(self._positions())
         self._remember()
         return Saved(self.clock, *self.state(), why)
 
     def _remember(self) -> None:
         """Copies the state, which all processes must have alike."""
         tensors, meta = self.state()
-        if self.ranks.count > 1 and not self.ranks.same(_digest(self._positions())):
+        if not self.ranks.same(self._positions()):
             raise TrainingError(
                 f"the processes have come apart after {self.clock.images} images: their weights are not the same any "
                 "more; go on from the last checkpoint with sparring resume"
             )
         self.good = {name: tensor.clone() for name, tensor in tensors.items()}, copy.deepcopy(meta)
-
-    def _check(self) -> None:
-        """Raises `NotFiniteError` where something that the players hold is not finite, before it would be stored."""
-        held = {k: v for k, v in self._positions().items() if v.is_floating_point() and v.numel()}
-        fine = torch.stack([tensor.sum().float() for tensor in held.values()]).isfinite()
-        if not bool(fine.all()):
-            bad = (name for name, sound in zip(held, fine.tolist(), strict=True) if not sound)
-            raise NotFiniteError("weights", tuple(bad))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything the run's future depends on: live tensors by name, and plain data."""
@@ -452,8 +462,8 @@ class Trainer:
         report, count = parts["report"], self.ranks.count
         if count > 1 and meta.get("ranks") == count:
             report = {name: tensor.chunk(count)[self.ranks.rank] for name, tensor in report.items()}
-        self.report.load(report)
-        self.looks.load(parts["looks"])
+        self.report.load({name: tensor.to(self.device) for name, tensor in report.items()})
+        self.looks.load({name: tensor.to(self.device) for name, tensor in parts["looks"].items()})
         self.watch = Watch.from_json(meta["watch"])
         self.kept = {which: parts[which] for which in ("good", "newer") if parts[which]}
         self.changes = Changes(**meta["changes"])
@@ -467,7 +477,14 @@ class Trainer:
         self.faults, self.micro = meta.get("faults", 0), meta.get("micro")
         self.owed = bool(meta.get("owed")) and self.judge is not None
         self.order = order_of(self.source, self._stream())
-        self._remember()
+
+    def _cut_off(self, error: SourceError) -> Iterator[Event]:
+        """The end of a run that has no more data: its state is saved where it can be."""
+        try:
+            yield self.saved("stop")
+        except NotFiniteError as worse:
+            raise TrainingError(f"{error}, and {worse}; the last checkpoint is good") from None
+        raise TrainingError(f"{error}; the state before it is saved: sparring resume goes on from it")
 
     def _go_back(self, fault: NotFiniteError | OutOfMemoryError) -> Faulted:
         """To the state that was stored last, and what is done so that it goes otherwise from there.
@@ -475,7 +492,7 @@ class Trainer:
         Raises `TrainingError` when nothing is left to do.
         """
         assert self.good is not None
-        failed, faults, micro, seconds, stop = self.clock, self.faults, self.micro, self.seconds, self._stop
+        failed, faults, micro, seconds = self.clock, self.faults, self.micro, self.seconds
         means = Means(self.game, self.recipe.optimizers)
         if isinstance(fault, NotFiniteError):
             alarm = not_finite(fault.phase, fault.bad, means)
@@ -495,7 +512,7 @@ class Trainer:
             said = f"{micro} samples at a time, whose gradients are added up, so a batch is still {self._batch}"
             batch = {}
         self.load(*self.good)
-        self.faults, self.micro, self.seconds, self._stop = faults, micro, seconds, stop
+        self.faults, self.micro, self.seconds = faults, micro, seconds
         self.order = order_of(self.source, self._stream())
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -505,6 +522,11 @@ class Trainer:
 
     def _smaller(self, fault: OutOfMemoryError) -> int:
         """Half of the samples that were looked at together."""
+        if self.ranks.count > 1 and not fault.agreed:
+            raise TrainingError(
+                f"process {self.ranks.rank} of {self.ranks.count} is out of memory ({fault}) where the others can't "
+                "wait for it: take a smaller --set train.batch; the last checkpoint is good"
+            )
         together = self.critic().together
         rows = self.micro or self._batch // self.ranks.count
         half = rows // 2 // together * together
@@ -594,7 +616,7 @@ class Trainer:
         return self.game.critic(self.nets, self.clock, self.memory)
 
     def _numbered_samples(self, start: int, count: int) -> Batch:
-        if self._stop:
+        if self._asked:
             raise _AskedToStop
         seed = self.recipe.train.seed
         z = self._noise("score", count, start)
@@ -636,11 +658,3 @@ class Trainer:
 
 class _AskedToStop(Exception):  # noqa: N818 - no error
     """A signal came while samples were judged."""
-
-
-def _digest(tensors: dict[str, Tensor]) -> bytes:
-    """A hash of all numbers."""
-    found = hashlib.blake2b(digest_size=16)
-    for tensor in tensors.values():
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.digest()

@@ -16,10 +16,12 @@ from torch.nn import functional
 
 from sparring.core.errors import RequestError
 from sparring.core.game import Rows
+from sparring.games.adversarial import Adversarial
+from sparring.games.objectives import RelativisticAverage
 from sparring.games.unrolled import Unrolled
 from sparring.train.ranks import Ranks
 from sparring.train.rows import Whole
-from tests.train.divided import ACROSS_PROCESSES, BATCH, FAMILIES, played, trainer
+from tests.train.divided import ACROSS_PROCESSES, BATCH, BY_ROWS, FAMILIES, NORMALISED, played, trainer
 
 STEPS = 50
 
@@ -42,7 +44,7 @@ def apart(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - ACROSS_PROCESSES))
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - ACROSS_PROCESSES - BY_ROWS))
 def test_parts_one_after_the_other_are_the_whole(name: str) -> None:
     """In parts of five, five and two samples."""
     whole = played(name, 12)
@@ -52,7 +54,10 @@ def test_parts_one_after_the_other_are_the_whole(name: str) -> None:
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_are_one(tmp_path: Path, processes: int) -> None:
-    """Every family, 50 steps at the same global batch: float64 on two processes, float32 on four."""
+    """Every family, 50 steps at the same global batch: float64 on two processes, float32 on four.
+
+    The two also meet what can go wrong, see `divided.troubles`.
+    """
     dtype, most = {2: ("float64", 1e-12), 4: ("float32", 1e-5)}[processes]
     out = tmp_path / "out.safetensors"
     script = Path(__file__).with_name("divided.py")
@@ -70,13 +75,23 @@ def test_several_processes_are_one(tmp_path: Path, processes: int) -> None:
     torch.set_default_dtype(getattr(torch, dtype))
     try:
         worst = {}
-        for name in FAMILIES:
+        for name in FAMILIES.keys() - BY_ROWS:
             alone = {f"{name}|{key}": tensor for key, tensor in played(name, STEPS).items()}
             worst[name] = apart({key: together[key] for key in alone}, alone)
         print(worst)
         assert max(worst.values()) < most, worst
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_parts_whose_logits_are_compared_move_running_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logits of all parts are found beforehand, with statistics frozen: the turn itself must move them."""
+    monkeypatch.setitem(FAMILIES, "both", (Adversarial(objective=RelativisticAverage()), NORMALISED))
+    before, after = (played("both", steps, micro=4) for steps in (0, 1))
+    moved = [name for name in before if "running" in name and not torch.equal(before[name], after[name])]
+    assert [name for name in moved if name.startswith("generator.net")] == [
+        name for name in before if "running" in name and name.startswith("generator.net")
+    ]
 
 
 # ---- what is random is cut from what would be drawn for the whole batch
@@ -93,6 +108,9 @@ def test_several_processes_are_one(tmp_path: Path, processes: int) -> None:
         lambda x: torch.randn(len(x), dtype=torch.float64),
         lambda x: torch.randint(5, (len(x), 2)),
         lambda x: torch.randint(-3, 4, (len(x),)),
+        lambda x: torch.rand(size=(len(x), 2)),
+        lambda x: torch.randint(high=5, size=(len(x),)),
+        lambda x: torch.randint(-3, 4, size=(len(x),)),
         lambda x: functional.dropout(x, 0.4, True),
     ],
 )
@@ -168,7 +186,7 @@ def test_one_process_needs_nobody() -> None:
     assert alone.tell({"a": 1}) == {"a": 1}
     assert alone.agree(True, 2.5) == (True, 2.5)
     assert alone.rows(10) == Rows(0, 10, 10)
-    assert alone.same(b"anything")
+    assert alone.same({"x": x})
 
 
 @pytest.mark.parametrize("said", [{"RANK": "x"}, {"RANK": "0", "WORLD_SIZE": "2"}])

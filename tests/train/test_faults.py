@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ from sparring.games.penalties import R1
 from sparring.opening import Request
 from sparring.rundir import RunFolder, read_rows
 from sparring.train.events import Event, Faulted, Saved, Stepped
-from sparring.train.faults import NotFiniteError
+from sparring.train.faults import NotFiniteError, OutOfMemoryError
 from sparring.train.recipe import Recipe
+from sparring.train.schedule import Budget
 from sparring.train.trainer import Trainer
 
 Make = Callable[..., Trainer]
@@ -295,3 +298,111 @@ def test_data_that_can_no_longer_be_read_end_the_run_with_all_saved(
     list(whole.run())
     one, two = numbers(whole), numbers(again)
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+@pytest.mark.parametrize("ends", ["no number", "memory"])
+def test_what_a_failed_step_held_is_let_go(trainer: Make, ends: str) -> None:
+    """Before anything else is done, and by itself: where memory is full, nobody waits for a collection."""
+    playing = trainer()
+    held: list[weakref.ref[Any]] = []
+    phases = playing.phases
+
+    def loss(exchange: Exchange) -> Tensor:
+        value = phases[0].loss(exchange)
+        if held:
+            return value
+        held.extend([weakref.ref(exchange), weakref.ref(value)])
+        if ends == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return value * float("nan")
+
+    playing.phases = (phases[0]._replace(loss=loss), *phases[1:])
+    gc.collect()
+    gc.disable()
+    try:
+        fault = next(event for event in playing.run() if isinstance(event, Faulted))
+        assert fault.alarm.name == ("out-of-memory" if ends == "memory" else "non-finite")
+        assert [ref() for ref in held] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_new_budget_holds_also_for_a_run_that_goes_back(trainer: Make) -> None:
+    """What it goes back to was stored under the old one."""
+    playing = trainer()
+    list(playing.run())
+    assert playing.step == 24
+    playing.set_budget(Budget(amount=8 * 48, unit="images"))
+    spoil(playing, "generator", 30, times=1)
+    faults = [event for event in playing.run() if isinstance(event, Faulted)]
+    assert [(fault.clock.step, fault.failed.step) for fault in faults] == [(24, 30)]
+    assert playing.step == 48
+
+
+@pytest.mark.parametrize("where", ["move", "update_average"])
+def test_memory_may_be_full_at_any_moment(trainer: Make, where: str) -> None:
+    playing = trainer()
+    player = playing.players["generator"]
+    original, failed = getattr(player, where), []
+
+    def full(*given: Any) -> None:
+        if playing.step >= 5 and not failed:
+            failed.append(playing.step)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        original(*given)
+
+    setattr(player, where, full)
+    faults = [event for event in playing.run() if isinstance(event, Faulted)]
+    assert [fault.alarm.name for fault in faults] == ["out-of-memory"]
+    assert playing.step == 24
+
+
+def test_one_of_several_processes_whose_memory_is_full_alone_ends_it(trainer: Make) -> None:
+    playing = trainer()
+    list(playing.run())
+    playing.ranks.count = 2
+    with pytest.raises(TrainingError, match="process 0 of 2 is out of memory"):
+        playing._go_back(OutOfMemoryError("CUDA out of memory"))
+
+
+def test_data_that_end_at_bad_weights_are_told_and_not_saved(trainer: Make) -> None:
+    playing = trainer()
+    original, events = playing.source.take, list[Event]()
+
+    def take(index: Tensor) -> Any:
+        if playing.step == 13:
+            next(playing.nets["generator"].parameters()).data.fill_(float("inf"))
+            raise SourceError("shard-3.tar: sample 7 cannot be read")
+        return original(index)
+
+    playing.source.take = take  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"shard-3.tar.*not finite; the last checkpoint is good"):
+        events.extend(playing.run())
+    assert not [event for event in events if isinstance(event, Saved)]
+
+
+def test_data_that_can_t_be_read_for_the_first_picture_end_the_run(trainer: Make) -> None:
+    playing = trainer()
+
+    def grid() -> Any:
+        raise SourceError("shard-3.tar: sample 7 cannot be read")
+
+    playing.sample_grid = grid  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"shard-3\.tar"):
+        list(playing.run())
+
+
+def test_a_wish_to_stop_is_heard_whenever_it_comes(trainer: Make) -> None:
+    """Also while the processes are asked whether one wishes it."""
+    playing = trainer()
+    agree = playing.ranks.agree
+
+    def slow(wish: bool, seconds: float) -> tuple[bool, float]:
+        if playing.step == 7:
+            playing.stop()
+        return agree(wish, seconds)
+
+    playing.ranks.agree = slow  # type: ignore[method-assign]
+    last = list(playing.run())[-1]
+    assert isinstance(last, Saved)
+    assert (last.why, last.clock.step) == ("stop", 7)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import resource
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sparring.core.protocols import Blocks
+from sparring.core.seeds import derive
 from sparring.data.tensors import from_arrays
 from sparring.train.order import BlockOrder, Order, order_of
 
@@ -86,3 +88,22 @@ def test_what_lies_in_blocks_says_so() -> None:
     order = order_of(held, 5)
     assert isinstance(order, BlockOrder)
     torch.testing.assert_close(order.indices(3, 20), BlockOrder(Blocks([4, 5], 2), 5).indices(3, 20))
+
+
+@pytest.mark.parametrize("order", [Order(50, seed=2), BlockOrder(BLOCKS, seed=2)])
+def test_nothing_is_drawn_twice_by_steps_that_say_what_comes_next(
+    order: Order | BlockOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of 8 do not divide an epoch: one that spans two asks for both, and so does the one that announces it."""
+    drawn: list[int] = []
+
+    def counted(seed: int, *place: Any) -> int:
+        if place[0] != "blocks":  # the order of the blocks is short; what is long is the samples of a window
+            drawn.append(derive(seed, *place))
+        return derive(seed, *place)
+
+    monkeypatch.setattr("sparring.train.order.derive", counted)
+    for step in range(20):
+        order.indices(8 * step, 8)
+        order.indices(8 * (step + 1), 8)
+    assert len(drawn) == len(set(drawn))
