@@ -127,14 +127,18 @@ class RunFolder:
             self._save(event)
 
     def go_on_from(self, opened: Opened, passed_over: set[str]) -> None:
-        """Everything as it was at a checkpoint; those (by stem) that were passed over for it stay as they are."""
+        """Everything as it was at a checkpoint; those (by stem) that were passed over for it stay as they are, but for
+        tensors whose JSON, which is written last, is not there: these are half of what a kill has cut off."""
         self.rewind(opened.meta["images"])
         leaders = opened.meta["scores"]["leaders"]
         if leaders:
             name_best(self.path / "checkpoints", leaders[0][0])
         else:
             (self.path / "checkpoints" / "best.json").unlink(missing_ok=True)
-        self._last, self._damaged = opened.meta["images"], passed_over
+        halves = {stem for stem in passed_over if not (self.path / "checkpoints" / f"{stem}.json").exists()}
+        for stem in halves:
+            (self.path / "checkpoints" / f"{stem}.safetensors").unlink()
+        self._last, self._damaged = opened.meta["images"], passed_over - halves
 
     def rewind(self, images: int) -> None:
         """Drops what was logged and drawn after `images`, because it will happen again, and what was found at the
