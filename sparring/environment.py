@@ -21,6 +21,7 @@ _MEANS = {
     "device": _ROUNDING,
     "hardware": _ROUNDING,
     "threads": _ROUNDING,
+    "processes": _ROUNDING,
     "torch": _ROUNDING,
     "python": "nothing should differ",
     "sparring": "what follows may be made in another way",
@@ -30,7 +31,7 @@ _MEANS = {
 """What it means when one of these is another than before."""
 
 
-def environment(device: torch.device, recipe_file: Path | None) -> dict[str, Any]:
+def environment(device: torch.device, recipe_file: Path | None, processes: int = 1) -> dict[str, Any]:
     """What `recipe.json` keeps of the machine, the versions and the code; `recipe_file` is the user's own, if any."""
     found = {
         "device": device.type,
@@ -38,6 +39,7 @@ def environment(device: torch.device, recipe_file: Path | None) -> dict[str, Any
         if device.type == "cuda"
         else torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "torch": torch.__version__,
         "python": sys.version.split()[0],
         "sparring": __version__,

@@ -82,7 +82,9 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     trainer = Trainer(recipe, source, device, judge, held_out, ranks)
     if not ranks.first:
         return _follow(trainer)
-    request = Request(recipe, options.recipe or recipe.name, reasons, environment(device, _recipe_file(options)))
+    request = Request(
+        recipe, options.recipe or recipe.name, reasons, environment(device, _recipe_file(options), ranks.count)
+    )
     folder = RunFolder.create(out, request, source.spec, source.report)
     with owned(out) as warning:
         _note(warning)
@@ -121,7 +123,7 @@ def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Name
     found = checkpoints(path / "checkpoints")
     with no_larger_than(most_numbers(path)) if found else nullcontext():
         trainer = Trainer(recipe, source, device, judge, held_out, ranks)
-    here = environment(device, _recipe_file(options))
+    here = environment(device, _recipe_file(options), ranks.count)
     changes = differences(request.environment, here)
     if not any(checkpoint.exists() for checkpoint in found):
         if not ranks.first:
