@@ -30,7 +30,7 @@ import numpy as np
 from killing import _spread, _whole_checkpoints, differences, left_behind
 from safetensors.numpy import load_file
 
-BUDGET = 64_000
+BUDGET = 192_000
 JOB = ["train", "digits", "--recipe", "mlp", "--budget", f"{BUDGET}img", "--out", "run"]
 for _setting in (
     "train.precision=float32",
@@ -126,7 +126,7 @@ def killed(folder: Path, kills: int, seed: int, usual: tuple[float, float]) -> d
         victim = ("first", "second", "all")[sum(whom.values()) % 3]
         before = progress(folder)
         job = launch(folder, arguments(folder))
-        time.sleep(rng.uniform(0.5, 1) * start if rng.random() < 0.15 else start + rng.uniform(0, 2) * rest / kills)
+        time.sleep(rng.uniform(0.5, 1) * start if rng.random() < 0.15 else start + rng.uniform(0, 1) * rest / kills)
         seconds = kill(job, folder, victim)
         if seconds is None:
             if job.poll() is not None:
@@ -137,7 +137,7 @@ def killed(folder: Path, kills: int, seed: int, usual: tuple[float, float]) -> d
         whom[victim] += 1
         _whole_checkpoints(folder / "run", unreadable)
         lost.append(progress(folder) - before)
-    last = launch(folder, arguments(folder)).wait(timeout=600)
+    last = launch(folder, arguments(folder)).wait(timeout=600) if not (folder / "run" / "finished.json").exists() else 0
     return {
         "kills": sum(whom.values()),
         "whom": dict(whom),

@@ -234,9 +234,10 @@ def told(head: list[str]) -> str:
 def damage(head: list[str]) -> str:
     rows = []
     for row in stored("storage")["damage"]["files"]:
-        found = f"{row['found']}, all named" if row.get("found") == row.get("named") else f"{row.get('found')}"
-        if "misled" in row:
-            found = f"{row['misled']} misled"
+        if "misled" in row:  # what it names is looked at as well
+            found = f"{row['misled']} named another checkpoint"
+        else:
+            found = f"{row['found']}, of which {row['named']} named the file"
         rows.append([row["file"], str(row["damages"]), found, str(row.get("silent_flips_without_hashes", ""))])
     return table(head, rows)
 
@@ -286,7 +287,9 @@ def fuzz(head: list[str]) -> str:
         [name, f"{row['executions']:,}", str(row["edges"]), f"{row['seconds']:.0f}", str(row["crashes"])]
         for name, row in found["targets"].items()
     ]
-    return table(head, [*rows, ["all", f"{found['executions']:,}", "", f"{found['seconds']:.0f}", str(found["crashes"])]])
+    return table(
+        head, [*rows, ["all", f"{found['executions']:,}", "", f"{found['seconds']:.0f}", str(found["crashes"])]]
+    )
 
 
 def demo() -> str:
