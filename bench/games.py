@@ -160,7 +160,7 @@ def play(name: str, data_name: str, seed: int, steps: int) -> dict[str, object]:
     assert toy is not None
     metric = Mixture(centres=toy.centres, sigma=toy.sigma, scale=toy.scale)
     judge = Judge(source, metrics=(metric,), features="values")
-    values = judge.score(trainer._numbered_samples, num_samples=SAMPLES, seed=seed).values
+    values = judge.score(trainer.samples.numbered, num_samples=SAMPLES, seed=seed).values
     return {
         "game": name,
         "set": data_name,

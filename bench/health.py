@@ -166,7 +166,8 @@ def train(parts: tuple[Recipe, Source, Source | None], images: int, seed: int) -
     except TrainingError as error:
         causes["ended"] = str(error)
     seconds = time.process_time() - started
-    last = trainer.watch.history[-1] if trainer.watch.history else {}
+    history = trainer.care.watch.history
+    last = history[-1] if history else {}
     return {
         "seed": seed,
         "images": trainer.clock.images,

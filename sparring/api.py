@@ -35,9 +35,10 @@ from sparring.train.health import Alarm
 from sparring.train.optimizers import SGD, Adam, Optimizer, Optimizers, RMSprop
 from sparring.train.player import Average
 from sparring.train.recipe import Recipe, Train
+from sparring.train.samples import GRID_COLUMNS
 from sparring.train.schedule import Budget, InverseDecay
 from sparring.train.teaching import Lesson
-from sparring.train.trainer import GRID_COLUMNS, Trainer
+from sparring.train.trainer import Trainer
 
 OptimizerName = Literal["momentum", "momentem", "sgd", "adam", "rmsprop"]
 

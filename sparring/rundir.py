@@ -43,7 +43,7 @@ from sparring.report.panels import picture_panels
 from sparring.train.checkpoint import name_best, named_best, prune, save_checkpoint
 from sparring.train.events import Alarmed, Event, Faulted, Mended, Sampled, Saved, Scored, Stepped
 from sparring.train.plane import Plane
-from sparring.train.trainer import GRID_COLUMNS
+from sparring.train.samples import GRID_COLUMNS
 from sparring.trained import averaged_weights
 
 _NUMBERED = re.compile("[0-9]{12,15}")

@@ -21,32 +21,29 @@ from sparring.core.errors import RequestError, SourceError, TrainingError
 from sparring.core.game import START, Clock, Critic, Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
+from sparring.train.care import Care
 from sparring.train.events import Alarmed, Event, Faulted, Judge, Mended, Sampled, Saved, Scored, Stepped
 from sparring.train.faults import (
-    TIMES,
     NotFiniteError,
     OutOfMemoryError,
     memory_watched,
     refuse_not_finite,
     without_frames,
 )
-from sparring.train.health import Alarm, Means, Watch, learned_by_heart, not_finite
-from sparring.train.mend import SAFE, Changes, Mending, Rollback
+from sparring.train.health import Alarm, Means
+from sparring.train.mend import Mending
 from sparring.train.order import order_of
 from sparring.train.phase import Arithmetic, offer, play
-from sparring.train.plane import Plane, survey
 from sparring.train.player import Player
 from sparring.train.ranks import Ranks
 from sparring.train.recipe import Recipe
 from sparring.train.report import Report
+from sparring.train.returns import cannot_be_divided, with_less_memory, with_other_numbers
+from sparring.train.samples import Noise, Samples
 from sparring.train.schedule import Budget, Pace, Plan
 from sparring.train.scores import Ledger
 from sparring.train.signals import look
-from sparring.train.teaching import teach
 
-GRID_COLUMNS = 8
-POINTS = 1000
-_ROWS_TAUGHT = 10
 _SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
 _DRIFT = 0.01  # a plan that would miss the budget by more than this share is bent
 
@@ -106,7 +103,7 @@ class Trainer:
         for mend in train.mend:
             mend.check(recipe.game, source.spec, discriminator)
         self.memory = {k: v.to(device) for k, v in recipe.game.start(source.spec, self.nets).items()}
-        self.changes = Changes()
+        self.care = Care(recipe.game, train.mend)
         self.game, self.phases = recipe.game, recipe.game.phases()
         self.arithmetic: AbstractContextManager[object] = nullcontext()
         if train.precision == "bfloat16":
@@ -117,10 +114,10 @@ class Trainer:
         """A copy of the state that was last stored: what a run goes back to."""
         self.order = order_of(self.source, self._stream())
         self.report, self.looks = Report(), Report()
-        self.watch = Watch((), {})
-        self.kept: dict[str, dict[str, Tensor]] = {}
-        """For going back: the last `good` state of the players, and a `newer` one that has yet to prove itself."""
-        self.random = torch.Generator(device)
+        self.noise = Noise(recipe.prior, device)
+        average = self.players["generator"].average
+        assert average is not None
+        self.samples = Samples(average, self.noise, self.source, train.seed, device, self.arithmetic)
         self.plan = Plan.start(train.budget.images(len(source)))
         self.step = 0
         self.seconds = 0.0
@@ -175,8 +172,8 @@ class Trainer:
         can no longer be read; what was saved before stays good.
         """
         train = self.recipe.train
-        if not self.kept:
-            self._keep()
+        if not self.care.kept:
+            self.care.keep(self._positions())
         self._remember()  # also the plan, which a new budget may have changed since it was stored
         started = time.perf_counter() - self.seconds
         self._saved_at, self._pace = self.seconds, Pace(self.step, self.seconds)
@@ -258,7 +255,7 @@ class Trainer:
             exchange = Exchange(
                 self.nets,
                 self.source.take(index.to(self.device)),
-                lambda draw: self._noise("noise", train.batch, step, draw)[rows.start : rows.stop],
+                lambda draw: self.noise.draw(train.batch, self._stream(), "noise", step, draw)[rows.start : rows.stop],
                 clock=clock,
                 memory=self.memory,
                 generator_moves=any(phase.player == "generator" for phase in due),
@@ -297,56 +294,26 @@ class Trainer:
             exchange = Exchange(
                 self.nets,
                 real,
-                lambda _: self._noise("look", count, step),
+                lambda _: self.noise.draw(count, train.seed, "look", step),
                 clock=self.clock,
                 memory=self.memory,
             )
             self.looks.add(look(exchange, self.critic(), loss, held_out))
 
-    def sample(self, z: Tensor, y: Tensor | None, *, chunk: int = 500) -> Tensor:
+    def sample(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Samples float32 [N, *shape] in [-1, 1] of the averaged generator, on the CPU."""
-        average = self.players["generator"].average
-        assert average is not None
-        with torch.inference_mode(), self.arithmetic:
-            parts = [
-                average(z[i : i + chunk], None if y is None else y[i : i + chunk]).float().cpu()
-                for i in range(0, len(z), chunk)
-            ]
-        return torch.cat(parts).clamp_(-1, 1)
+        return self.samples.of(z, y)
 
     def sample_grid(self) -> Sampled:
-        """The same noise through the whole run; a row for each class (of up to 16) or first condition of the data."""
+        """A grid of samples, and the plane where data lie in one."""
         # A plan that starts late may pass several marks at once: they count as one.
         self.num_grids = max(self.num_grids, int(self.recipe.train.grids * self.clock.progress**0.5)) + 1
-        spec = self.source.spec
-        rows = min(spec.num_classes, 16) or GRID_COLUMNS
-        z = self._noise("grid", rows * GRID_COLUMNS)
-        y: Tensor | None = torch.arange(rows, device=self.device) if spec.num_classes else None
-        if spec.y_shape:
-            y = self.source.take(torch.arange(rows, device=self.device) % len(self.source)).y
-        y = None if y is None else y.repeat_interleave(GRID_COLUMNS, 0)
-        x = self.sample(z, y)
-        with self.arithmetic:
-            # Of the whole grid, because a discriminator may compare the samples of a batch with each other.
-            lesson = teach(self.critic(), x.to(self.device), y)
-        shown = lesson.part(slice(0, _ROWS_TAUGHT * GRID_COLUMNS, GRID_COLUMNS))
-        return Sampled(self.clock, Batch(x, None if y is None else y.cpu()), shown, self._plane())
-
-    def _plane(self) -> Plane | None:
-        """Where data have one or two dimensions: all of the plane, with points enough to see where they are dense."""
-        spec = self.source.spec
-        if spec.is_image or math.prod(spec.shape) > 2:
-            return None
-        real = self.source.take(self.order.indices(0, min(POINTS, len(self.source))).to(self.device))
-        fake = self.sample(self._noise("plane", len(real.x) if real.y is not None else POINTS), real.y)
-        with self.arithmetic:
-            return survey(self.critic(), real.x, fake, conditional=real.y is not None)
+        with self.ranks.as_one():
+            return Sampled(self.clock, *self.samples.grid(self.critic()), self.samples.plane(self.critic()))
 
     def score(self) -> tuple[Scored, bool] | None:
         """What the judge says of the averaged generator now, and whether it is among the best so far; None when the
         run is asked to stop before all is judged.
-
-        Labels follow the data's own frequencies.
 
         Where the wait for a better score is over, the run is brought to its end.
         """
@@ -357,7 +324,7 @@ class Trainer:
         with self.ranks.as_one(), suppress(_AskedToStop):
             if self.ranks.first:
                 found = self.judge.score(
-                    self._numbered_samples,
+                    self._judged_samples,
                     num_samples=scoring.samples,
                     seed=train.seed,
                     weights="ema",
@@ -428,8 +395,8 @@ class Trainer:
         """Everything the run's future depends on: live tensors by name, and plain data."""
         tensors = {f"report.{k}": self.ranks.gather(v) for k, v in self.report.state().items()}
         tensors |= {f"looks.{k}": v for k, v in self.looks.state().items()}
-        tensors |= {f"{which}.{k}": v for which, kept in self.kept.items() for k, v in kept.items()}
-        tensors |= self._positions()
+        kept, care = self.care.state()
+        tensors |= kept | self._positions()
         meta = {
             "step": self.step,
             "seconds": self.seconds,
@@ -438,8 +405,7 @@ class Trainer:
             "num_grids": self.num_grids,
             "scores": self.scores._asdict(),
             "landing": self.landing,
-            "watch": self.watch.to_json(),
-            "changes": self.changes._asdict(),
+            **care,
             "faults": self.faults,
             "micro": self.micro,
             "ranks": self.ranks.count,
@@ -464,10 +430,8 @@ class Trainer:
             report = {name: tensor.chunk(count)[self.ranks.rank] for name, tensor in report.items()}
         self.report.load({name: tensor.to(self.device) for name, tensor in report.items()})
         self.looks.load({name: tensor.to(self.device) for name, tensor in parts["looks"].items()})
-        self.watch = Watch.from_json(meta["watch"])
-        self.kept = {which: parts[which] for which in ("good", "newer") if parts[which]}
-        self.changes = Changes(**meta["changes"])
-        self.game = self.changes.apply(self.recipe.game, self.recipe.train.mend)
+        self.care.load(parts["good"], parts["newer"], meta)
+        self.game = self.care.game
         self.phases = self.game.phases()
         self.step = meta["step"]
         self.seconds = meta["seconds"]
@@ -493,24 +457,22 @@ class Trainer:
         """
         assert self.good is not None
         failed, faults, micro, seconds = self.clock, self.faults, self.micro, self.seconds
-        means = Means(self.game, self.recipe.optimizers)
+        batch: dict[str, Tensor] = {}
         if isinstance(fault, NotFiniteError):
-            alarm = not_finite(fault.phase, fault.bad, means)
-            if faults == TIMES:
-                raise TrainingError(
-                    f"{alarm.cause}, after {failed.images} images and {TIMES} returns to a good state; {alarm.mend}; "
-                    "the last checkpoint is good"
-                )
-            faults += 1
-            said = f"another order of the data and other noise, attempt {faults} of {TIMES}"
+            means = Means(self.game, self.recipe.optimizers)
+            faults, alarm, said = with_other_numbers(fault, faults, failed.images, means)
             batch = {name: tensor.detach().cpu() for name, tensor in fault.batch.items()}
         else:
-            micro = self._smaller(fault)
-            alarm = Alarm(
-                "out-of-memory", f"a step does not fit into memory ({fault})", "a smaller --set train.batch", {}
-            )
-            said = f"{micro} samples at a time, whose gradients are added up, so a batch is still {self._batch}"
-            batch = {}
+            if self.ranks.count > 1 and not fault.agreed:
+                raise TrainingError(
+                    f"process {self.ranks.rank} of {self.ranks.count} is out of memory ({fault}) where the others "
+                    "can't wait for it: take a smaller --set train.batch; the last checkpoint is good"
+                )
+            whole = self.recipe.train.batch
+            rows = micro or whole // self.ranks.count
+            if not self.game.divides:
+                raise cannot_be_divided(fault, rows)
+            micro, alarm, said = with_less_memory(fault, rows, self.critic().together, whole)
         self.load(*self.good)
         self.faults, self.micro, self.seconds = faults, micro, seconds
         self.order = order_of(self.source, self._stream())
@@ -519,27 +481,6 @@ class Trainer:
         done = f"back to the state at {self.clock.images} images, with {said}"
         mending = Mending("went-back", alarm.name, done, {"at_images": float(failed.images)})
         return Faulted(self.clock, failed, alarm, mending, batch)
-
-    def _smaller(self, fault: OutOfMemoryError) -> int:
-        """Half of the samples that were looked at together."""
-        if self.ranks.count > 1 and not fault.agreed:
-            raise TrainingError(
-                f"process {self.ranks.rank} of {self.ranks.count} is out of memory ({fault}) where the others can't "
-                "wait for it: take a smaller --set train.batch; the last checkpoint is good"
-            )
-        together = self.critic().together
-        rows = self.micro or self._batch // self.ranks.count
-        half = rows // 2 // together * together
-        if not half or not self.game.divides:
-            raise TrainingError(
-                f"out of memory with {rows} samples at a time ({fault}), and the step can't be divided further: take "
-                "smaller networks or smaller samples (--size)"
-            )
-        return half
-
-    @property
-    def _batch(self) -> int:
-        return self.recipe.train.batch
 
     def _stream(self) -> int:
         """The seed of data and noise: another one after every return from numbers that were not finite."""
@@ -561,28 +502,18 @@ class Trainer:
             raise NotFiniteError("report", bad)
         if not signals:
             return values, [], False
-        self.watch, alarms = self.watch.follow(signals, means)
-        share = learned_by_heart(self.watch.history)
-        return values | ({} if share is None else {"overfit": share}), alarms, True
+        alarms, more = self.care.follow(signals, means)
+        return values | more, alarms, True
 
     def _mend(self) -> list[Mending]:
         """After a look: what the recipe lets the run do about its alarms."""
-        calm = 0 if self.watch.standing else self.changes.calm + 1
-        self.changes = self.changes._replace(calm=calm, settled=self.changes.settled + 1)
-        pressing = self.watch.pressing()
-        mendings = []
-        for mend in self.recipe.train.mend:
-            done = mend.act(self.changes, pressing, self.watch, self.game)
-            if done is not None:
-                before, (self.changes, mending) = self.changes, done
-                if self.changes.rollbacks > before.rollbacks:
-                    self._roll_back()
-                mendings.append(mending)
+        rollbacks = self.care.changes.rollbacks
+        mendings = self.care.act(self.game, self._positions())
+        if self.care.changes.rollbacks > rollbacks:
+            self.report, self.looks = Report(), Report()
         if mendings:
-            self.game = self.changes.apply(self.recipe.game, self.recipe.train.mend)
+            self.game = self.care.game
             self.phases = self.game.phases()
-        elif calm and calm % SAFE == 0:
-            self._keep()
         return mendings
 
     def _positions(self) -> dict[str, Tensor]:
@@ -592,45 +523,14 @@ class Trainer:
             tensors |= {f"{name}.{k}": v for k, v in player.state().items()}
         return tensors
 
-    def _keep(self) -> None:
-        """Copies the players for a roll-back, where the recipe asks for one."""
-        if any(isinstance(mend, Rollback) for mend in self.recipe.train.mend):
-            newer = {name: tensor.clone() for name, tensor in self._positions().items()}
-            # Never the same tensors twice: a checkpoint holds both.
-            good = self.kept.get("newer") or {name: tensor.clone() for name, tensor in newer.items()}
-            self.kept = {"good": good, "newer": newer}
-
-    def _roll_back(self) -> None:
-        """The players and the memory as they were when all was well.
-
-        The clock goes on, so what follows is other noise and data.
-        """
-        for name, tensor in self._positions().items():
-            tensor.data.copy_(self.kept["good"][name])
-        self.kept["newer"] = {name: tensor.clone() for name, tensor in self.kept["good"].items()}
-        self.watch = Watch((), {})
-        self.report, self.looks = Report(), Report()
-
     def critic(self) -> Critic:
         """The discriminator behind what it is shown at this moment."""
         return self.game.critic(self.nets, self.clock, self.memory)
 
-    def _numbered_samples(self, start: int, count: int) -> Batch:
+    def _judged_samples(self, start: int, count: int) -> Batch:
         if self._asked:
             raise _AskedToStop
-        seed = self.recipe.train.seed
-        z = self._noise("score", count, start)
-        y = None
-        if self.source.spec.is_conditional:
-            picks = torch.Generator().manual_seed(derive(seed, "score labels", start))
-            index = torch.randint(len(self.source), (count,), generator=picks)
-            y = self.source.take(index.to(self.device)).y
-        return Batch(self.sample(z, y), None if y is None else y.cpu())
-
-    def _noise(self, purpose: str, count: int, *position: int) -> Tensor:
-        seed = self._stream() if purpose == "noise" else self.recipe.train.seed
-        self.random.manual_seed(derive(seed, purpose, *position))
-        return self.recipe.prior.draw(count, self.random)
+        return self.samples.numbered(start, count)
 
     def _seed(self, purpose: str, *position: int) -> None:
         """Seeds what networks draw themselves: initial weights and dropout."""

@@ -30,9 +30,10 @@ from sparring.train.events import Sampled, Stepped
 from sparring.train.optimizers import Adam, Optimizers
 from sparring.train.player import Average
 from sparring.train.recipe import Recipe, Train
+from sparring.train.samples import GRID_COLUMNS
 from sparring.train.schedule import Budget
 from sparring.train.signals import look
-from sparring.train.trainer import GRID_COLUMNS, Trainer
+from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator, averaged_weights
 
 CPU = torch.device("cpu")

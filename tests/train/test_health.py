@@ -368,8 +368,8 @@ def test_what_was_seen_and_not_yet_read_survives_a_stop(
     second.load({k: v.clone() for k, v in event.tensors.items()}, json.loads(json.dumps(event.meta)))
     found += [e.values for e in second.run() if isinstance(e, Stepped)]
     assert found == expected
-    assert second.watch == whole.watch
-    assert len(whole.watch.history) == 4  # the looks of one report count as one
+    assert second.care.watch == whole.care.watch
+    assert len(whole.care.watch.history) == 4  # the looks of one report count as one
 
 
 def stopped(trainer: Trainer, at: int) -> Any:
@@ -637,7 +637,7 @@ def test_back_to_good_weights(recipe: Recipe, stop_at: int | None) -> None:
                     playing.stop()
             if isinstance(event, Mended):
                 assert event.clock.step in (42, 60)
-                assert playing.watch == Watch((), {})
+                assert playing.care.watch == Watch((), {})
                 assert [k for k, v in players().items() if not torch.equal(v, kept[16][k])] == []
                 said.append(event.mending.name)
         return said
@@ -657,11 +657,11 @@ def test_back_to_good_weights(recipe: Recipe, stop_at: int | None) -> None:
 def test_nothing_is_kept_while_an_alarm_stands(recipe: Recipe) -> None:
     playing = Trainer(toy(recipe, mend=(Rollback(),)), points(), CPU)
     for standing in ({}, {"collapse": Standing(1, 2)}):
-        playing.watch = Watch((), standing)
-        playing.changes, playing.kept = Changes(calm=7), {}
+        playing.care.watch = Watch((), standing)
+        playing.care.changes, playing.care.kept = Changes(calm=7), {}
         playing._mend()
-        assert playing.changes.calm == (0 if standing else 8)
-        assert bool(playing.kept) == (not standing)
+        assert playing.care.changes.calm == (0 if standing else 8)
+        assert bool(playing.care.kept) == (not standing)
 
 
 @pytest.mark.usefixtures("one_alarm")
@@ -715,7 +715,7 @@ def test_a_run_that_mended_itself_resumes_bitwise(recipe: Recipe, after: int) ->
         a, b = whole.state()[0], second.state()[0]
         assert a.keys() == b.keys()
         assert [k for k in a if not torch.equal(a[k], b[k])] == []
-        assert whole.changes == second.changes
+        assert whole.care.changes == second.care.changes
         assert whole.game == second.game != made.game
 
 

@@ -173,7 +173,7 @@ def test_one_step_equals_the_game_written_out(trainer: Make, source: Resident, r
     fast, slow = trainer(), trainer()
     real = source.take(fast.order.indices(0, 8))
     g, d = slow.nets["generator"], slow.nets["discriminator"]
-    z = slow._noise("noise", 8, 0, 0)
+    z = slow.noise.draw(8, recipe.train.seed, "noise", 0, 0)
     rate = recipe.optimizers.generator.lr
     adams = {
         n: torch.optim.Adam(net.parameters(), lr=rate, betas=(0.0, 0.99), fused=False) for n, net in slow.nets.items()
