@@ -187,14 +187,14 @@ def test_one_label_a_thousand_times_is_no_bomb(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(parquet, "MAX_GROUP", 2**20)
     path = write(tmp_path / "a.parquet", {"a": [0.5] * 2000, "label": ["x" * 2**14] * 2000}, 2000)
     largest = []
-    honest = parquet._batches
+    honest = pq.ParquetFile.iter_batches
 
-    def watched(*given: Any) -> Any:
-        for batch in honest(*given):
+    def watched(*given: Any, **more: Any) -> Any:
+        for batch in honest(*given, **more):
             largest.append(batch.nbytes)
             yield batch
 
-    monkeypatch.setattr(parquet, "_batches", watched)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
     with pytest.raises(RequestError, match="row group 0 unpacks to more than 1 MiB"):
         load(path)
     assert max(largest) < 2**19

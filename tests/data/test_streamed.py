@@ -168,16 +168,16 @@ def test_a_read_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_slow_read_that_gets_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamed, "STALLED", 0.3)
+    monkeypatch.setattr(streamed, "STALLED", 0.6)
     reader, of = numbered(1)
     honest = reader.read
 
     def slow(numbers: Sequence[int]) -> Rows:
-        time.sleep(0.12)
+        time.sleep(0.015 * len(numbers))
         return honest(numbers)
 
     monkeypatch.setattr(reader, "read", slow)
-    of.ahead(torch.arange(64))  # in four parts, 0.48 s together
+    of.ahead(torch.arange(64))  # in parts, 0.96 s together
     assert (of.take(torch.arange(80)).x[:, 0] * 1000).round().tolist() == list(range(80))
 
 
@@ -364,6 +364,12 @@ def test_damage_everywhere_ends(tmp_path: Path, png: Png) -> None:
                 archive.addfile(info, io.BytesIO(content))
     with pytest.raises(SourceError, match=r"sample 3 at byte \d+: cannot be decoded .*none of the 16 samples after it"):
         source(tmp_path / "a.tar", 0).take(torch.tensor([3]))
+
+
+def test_a_block_of_which_nothing_is_left_is_none() -> None:
+    _, of = numbered()
+    of.blocks = Blocks([300, 200, 500], 2)
+    assert of.subset(torch.tensor([0, 299, 500]), "three").blocks == Blocks([2, 1], 2)
 
 
 def test_blocks_are_no_more_than_memory_can_list() -> None:
