@@ -296,7 +296,7 @@ def choose(names: Sequence[str], split: str, labels: str, where: str) -> Chosen:
         raise RequestError(
             f"{where}: labels missing for {at_root} of {len(files)} images: they lie beside the class folders "
             f"({', '.join(printable(t) for t in sorted(tops)[:3])}{', ...' if len(tops) > 3 else ''}); move them into "
-            "class folders, or set labels=ignore"
+            "class folders, or leave labels out with --labels ignore"
         )
     return Chosen([(i, parts[0] if tops else "") for parts, i in files], ignored, notes)
 

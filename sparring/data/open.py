@@ -144,7 +144,7 @@ class Data(SourceSpec):
                 raise RequestError(f"{printable(self.source)}: one image only; expected a folder of many")
             raise RequestError(
                 f"{printable(self.source)}: a kind of file that is not read; expected a folder of images, one of "
-                f"{' '.join(images.ARCHIVE_SUFFIXES)}, an IDX file, .npy or .npz"
+                f"{' '.join(images.ARCHIVE_SUFFIXES)}, an IDX file, .npy, .npz, .parquet or a folder of .tar shards"
             )
         if path.is_dir() and self.stream is not False:
             streamed = streams.load_folder(path, self.split, self.size, self.labels, asked=self.stream is True)

@@ -40,7 +40,7 @@ _WORDS = {"1": "1-bit", "L": "grey", "LA": "grey with alpha", "P": "palette", "P
 def open_image(data: bytes) -> Image.Image:
     """The image that a file's bytes hold, its header read and its size within bounds, its pixels not yet decoded.
 
-    Raises `Refused`, or whatever Pillow raises on damaged files. Pillow's warnings must be errors (see `_strictly`).
+    Raises `Refused`, or whatever Pillow raises on damaged files. Pillow's warnings must be errors.
     """
     if not data:
         raise Refused("empty file")
@@ -60,7 +60,8 @@ def open_image(data: bytes) -> Image.Image:
 
 def upright_size(image: Image.Image) -> Size:
     """(H, W) once the EXIF orientation is applied."""
-    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    # Of a TIFF, Pillow gives the sides as they will be.
+    turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (image.width, image.height) if turned else (image.height, image.width)
 
 

@@ -115,6 +115,17 @@ def test_cmyk_one_bit_and_transparent_kinds() -> None:
     assert keyed.pixels[0, 0].tolist() == [1, 2, 3, 0]
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sides_are_known_before_decoding(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.new("RGB", (7, 4)).save(file, kind, exif=exif)
+    image = open_image(file.getvalue())
+    assert upright_size(image) == decode(image).pixels.shape[:2] == ((7, 4) if orientation > 4 else (4, 7))
+
+
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(orientation: int, deep: bool) -> None:
@@ -266,7 +277,7 @@ def test_choose_takes_a_split() -> None:
 
 def test_labels_missing_for_some() -> None:
     names = ["cat/a.png", "dog/b.png", "c.png"]
-    with pytest.raises(RequestError, match=r"labels missing for 1 of 3 images.*\(cat, dog\).*labels=ignore"):
+    with pytest.raises(RequestError, match=r"labels missing for 1 of 3 images.*\(cat, dog\).*--labels ignore"):
         choose(names, "train", "use", "x")
     ignored = choose(names, "train", "ignore", "x")
     assert ignored.files == [(2, ""), (0, ""), (1, "")]
