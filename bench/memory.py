@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 import torch
 
 from sparring.data.open import Data
+from sparring.opening import Request
 from sparring.recipes.automatic import settle
 from sparring.recipes.images import mlp
-from sparring.rundir import Request, RunFolder
+from sparring.rundir import RunFolder
 from sparring.train.events import Event, Stepped
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Budget

@@ -23,8 +23,9 @@ import torch
 
 from sparring.data.open import Data
 from sparring.metrics.judge import Judge
+from sparring.opening import Request
 from sparring.recipes.automatic import choose, settle
-from sparring.rundir import Request, RunFolder
+from sparring.rundir import RunFolder
 from sparring.scoring import named, score_generator
 from sparring.train.schedule import Budget, parse_budget
 from sparring.train.trainer import Trainer

@@ -41,7 +41,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from sparring import runs
+from sparring import playing
 from sparring.cli import main
 from sparring.core.errors import RequestError
 from sparring.train.checkpoint import checkpoints, load_checkpoint, named_best
@@ -227,7 +227,7 @@ def measure() -> None:
     count, every = (100, 9) if options.quick else (options.damages, 1)
     torch.set_num_threads(1)
     # As many samples as the run's own scores: what is judged is not measured here.
-    runs.verdict = functools.partial(runs.verdict, samples=100)
+    playing.verdict = functools.partial(playing.verdict, samples=100)
     with tempfile.TemporaryDirectory() as made:
         work = Path(made)
         code, said = command("train", *JOB, "--out", str(work / "whole"))

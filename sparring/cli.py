@@ -4,6 +4,8 @@ so that `sparring --help` answers before torch could be loaded."""
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -23,8 +25,8 @@ class _Parser(argparse.ArgumentParser):
             # An option that a verb does not know comes back to the main parser.
             parsers = [self, *(p for a in self._actions if isinstance(a.choices, dict) for p in a.choices.values())]
             options = {option for p in parsers for action in p._actions for option in action.option_strings}
-            message += f"; {nearest(unknown.split()[0].split('=')[0], options)}"
-        sys.stderr.write(f"{self.prog}: {message} (see {self.prog} --help)\n")
+            message += f"; {nearest(unknown.partition(' ')[0].partition('=')[0], options)}"
+        sys.stderr.write(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
         sys.exit(BAD_REQUEST)
 
 
@@ -124,6 +126,22 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files are shown, whatever the terminal can write
+            stream.reconfigure(errors="backslashreplace")
+    code = _run(options)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python tries again when it ends, and would say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"sparring {options.verb}: what was said could not be written ({error.strerror})\n")
+            return code or BAD_REQUEST
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         from sparring import commands
 

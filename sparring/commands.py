@@ -21,13 +21,12 @@ from sparring import __version__
 from sparring.core.errors import RequestError
 from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
-from sparring.core.sized import no_larger_than
 from sparring.core.spec import to_json
 from sparring.data.open import Data, describe, parse_size
 from sparring.display import count_text, score_table
 from sparring.metrics.features import load
 from sparring.metrics.judge import Judge, Score
-from sparring.opening import most_numbers, open_checkpoint, open_generator
+from sparring.opening import no_larger_than_weights, open_checkpoint, open_generator
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, find_recipe, load_file
 from sparring.recipes.automatic import recipes as all_recipes
@@ -47,7 +46,7 @@ def sample(options: argparse.Namespace) -> int:
     generator, meta = _generator(run, options)
     labels = None
     if options.label is not None:
-        labels = torch.full((options.n,), label_number(options.label, generator.data))
+        labels = torch.tensor(label_number(options.label, generator.data)).expand(max(0, options.n))
     batch = generator.sample(options.n, labels=labels, seed=options.seed, truncation=options.truncation)
     info = {
         "sparring": __version__,
@@ -163,7 +162,7 @@ def doctor(options: argparse.Namespace) -> int:
 def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator, dict[str, Any]]:
     trusted = (load_file(options.recipe),) if options.recipe else ()
     generator, prior, spec = open_generator(run, trusted)
-    with no_larger_than(most_numbers(run)):
+    with no_larger_than_weights(run):
         expected = expected_weights(generator, spec, prior)
     opened = open_checkpoint(run, options.checkpoint, expected)
     for note in opened.notes:

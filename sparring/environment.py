@@ -55,7 +55,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ['threads was 1 and is 4: the last bits of what follows may differ']
     """
     return [
-        f"{name.replace('_', ' ')} was {before[name]} and is {now.get(name, 'not given')}: {means}"
+        f"{name.replace('_', ' ')} was {_shown(before[name])} and is {now.get(name, 'not given')}: {means}"
         for name, means in _MEANS.items()
         if name in before and before[name] != now.get(name)
     ]
@@ -65,6 +65,11 @@ def code_hash(package: Path) -> str:
     """The first 16 digits of a SHA-256 of all Python files of a package, by name and content."""
     files = sorted(package.rglob("*.py"), key=lambda path: path.relative_to(package).as_posix())
     return _hash(b"".join(f"{_hash(p.read_bytes())} {p.relative_to(package).as_posix()}\n".encode() for p in files))
+
+
+def _shown(value: Any) -> str:
+    """What a file from elsewhere says, as part of one line."""
+    return "".join(c if c.isprintable() else "?" for c in str(value)[:60])
 
 
 def _hash(content: bytes) -> str:

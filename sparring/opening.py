@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from sparring.core.errors import RequestError
 from sparring.core.files import DamagedError, read_json
 from sparring.core.game import Prior
 from sparring.core.protocols import DataSpec, NetworkSpec
+from sparring.core.sized import no_larger_than
 from sparring.core.spec import from_json, to_json
 from sparring.train.checkpoint import checkpoints, load_checkpoint, named_best, read_meta
 from sparring.train.recipe import Recipe
@@ -82,13 +84,19 @@ def refuse_links(run: Path) -> None:
         )
 
 
-def most_numbers(run: Path) -> int:
-    """How many numbers the networks of a run can have at most: its largest checkpoint has no more bytes.
+@contextmanager
+def no_larger_than_weights(run: Path) -> Iterator[None]:
+    """Within it, the networks of a run's recipe are made, which have no more numbers than its largest checkpoint bytes.
 
-    Raises `RequestError` when there is none.
+    Raises `RequestError` when they have, or when there is no checkpoint, and `DamagedError` when none is whole.
     """
     files = [path.with_suffix(".safetensors") for path in _checkpoints(run)]
-    return max((file.stat().st_size for file in files if file.exists()), default=0)
+    try:
+        with no_larger_than(max((file.stat().st_size for file in files if file.exists()), default=0)):
+            yield
+    except RequestError:
+        open_checkpoint(run, "last")  # where the weights are damaged, the recipe is not to blame
+        raise
 
 
 def open_checkpoint(run: Path, which: str, expected: Mapping[str, Tensor] | None = None) -> Opened:
@@ -152,26 +160,29 @@ def _by_score(newest_first: list[Path], best: int | None) -> list[Path]:
 
 def _checkpoints(run: Path) -> list[Path]:
     found = checkpoints(run / "checkpoints")
-    if not found:
+    if not any(path.exists() for path in found):  # the tensors of the first may be there, and their JSON not yet
         raise RequestError(f"{run}: has no checkpoint yet; train for longer, or resume it")
     return found
 
 
 def _asked(found: list[Path], which: str) -> Path:
     for path in found:
-        if which.isdecimal() and int(path.stem) == int(which):
+        if path.stem == which.zfill(12):
             return path
     kept = ", ".join(str(int(p.stem)) for p in found)
-    raise RequestError(f"--checkpoint {which!r}: expected best, last or one of {kept}")
+    raise RequestError(f"--checkpoint {which!r:.40}: expected best, last or one of {kept}")
 
 
 def _read_request(path: Path) -> dict[str, Any]:
     if not (path / "recipe.json").exists():
         raise RequestError(f"{path}: not a run folder (it has no recipe.json); expected one that `sparring train` made")
-    data = read_json(path / "recipe.json")
+    try:
+        data = read_json(path / "recipe.json")
+    except DamagedError as error:
+        raise DamagedError(f"{error}; put a copy of it in its place, or start a new run") from None
     if data.get("format") != FORMAT:
         raise RequestError(
             f"{path}: run folder of format {data.get('format')!r:.40}, written by sparring "
-            f"{data.get('sparring')!s:.40}; this is {__version__} and reads format {FORMAT}"
+            f"{data.get('sparring')!r:.40}; this is {__version__} and reads format {FORMAT}"
         )
     return data

@@ -24,7 +24,7 @@ def owned(run: Path) -> Iterator[str | None]:
     be made.
     """
     descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    warning = None
+    owner, warning = os.getpid(), None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,7 +41,10 @@ def owned(run: Path) -> Iterator[str | None]:
         else:
             with suppress(OSError):  # on a full disk the lock still holds
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                os.pwrite(descriptor, f"{owner}\n".encode(), 0)
         yield warning
     finally:
+        if os.getpid() == owner:  # closing alone would leave the lock to processes that were forked meanwhile
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)

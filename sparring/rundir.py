@@ -8,7 +8,6 @@ promises, so what prevents those ends it; a picture that cannot be written is co
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -23,13 +22,13 @@ from torch import Tensor
 
 from sparring import __version__
 from sparring.core.errors import RequestError, TrainingError
-from sparring.core.files import append_line, failure_text, flush, read_json, write_atomically, write_json
+from sparring.core.files import DamagedError, append_line, failure_text, flush, read_json, write_atomically, write_json
 from sparring.core.protocols import DataSpec, Source
 from sparring.core.spec import to_json
 from sparring.data.toys import toy_of
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.neighbours import nearest_in
-from sparring.metrics.provenance import provenance_text
+from sparring.model import write_model
 from sparring.opening import FORMAT, Opened, Request, hash_but_budget
 from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import curves
@@ -37,14 +36,13 @@ from sparring.pictures.film import film as write_film
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.pictures.nearest import nearest
 from sparring.pictures.plane import View, draw_plane
-from sparring.report.lenient import read_log
+from sparring.report.lenient import as_number, read_lines, read_log
 from sparring.report.page import write_report
 from sparring.report.panels import picture_panels
 from sparring.train.checkpoint import name_best, named_best, prune, save_checkpoint
 from sparring.train.events import Alarmed, Event, Faulted, Mended, Sampled, Saved, Scored, Stepped
 from sparring.train.plane import Plane
 from sparring.train.samples import GRID_COLUMNS
-from sparring.trained import averaged_weights
 
 _NUMBERED = re.compile("[0-9]{12,15}")
 LOGS = ("log.jsonl", "scores.jsonl", "alarms.jsonl")
@@ -184,28 +182,12 @@ class RunFolder:
             save_png(picture, self.path / "nearest.png", self._info())
 
     def write_model(self, best: Opened) -> Path:
-        """Writes `model/` from a checkpoint: weights, what they need to be used, and a card."""
-        images = best.meta["images"]
-        content = save({name: tensor.contiguous() for name, tensor in averaged_weights(best.tensors).items()})
-        folder = self.path / "model"
-        scores = [row for row in read_rows(self.path / "scores.jsonl") if row["images"] == images]
-        config = {
-            "format": FORMAT,
-            "sparring": __version__,
-            "weights": "exponential moving average",
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "images": images,
-            "data": to_json(self.data),
-            "prior": to_json(self.request.recipe.prior),
-            "generator": to_json(self.request.recipe.generator),
-            "scores": scores[-1] if scores else None,
-        }
+        """Writes `model/` from a checkpoint; returns the folder."""
+        scores = [row for row in read_rows(self.path / "scores.jsonl") if row["images"] == best.meta["images"]]
         with self._kept():
-            folder.mkdir(exist_ok=True)
-            write_atomically(folder / "generator.safetensors", content)
-            write_json(folder / "config.json", config)
-            write_atomically(folder / "README.md", _card(config).encode())
-        return folder
+            return write_model(
+                self.path / "model", best, self.request.recipe, self.data, scores[-1] if scores else None
+            )
 
     def name_best(self, images: int) -> None:
         """From now on the checkpoint at so many images is what `best` means."""
@@ -225,7 +207,10 @@ class RunFolder:
     def finished(self, images: int) -> bool:
         """Whether the run ended at so many images and nothing of it is missing."""
         path = self.path / "finished.json"
-        return path.exists() and read_json(path).get("images") == images
+        try:
+            return path.exists() and read_json(path).get("images") == images
+        except DamagedError:  # made again, with all that may be missing
+            return False
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -315,8 +300,13 @@ class RunFolder:
 
 def taken(path: Path) -> RequestError:
     """What is said of a folder that is there already."""
-    on = f"go on with it: sparring resume {path}" if (path / "recipe.json").exists() else "remove it, for it is no run"
-    return RequestError(f"--out {path}: exists already; choose another name, or {on}")
+    if (path / "finished.json").exists():
+        way = f"go on with it: sparring resume {path} --budget, with more than it had"
+    elif (path / "recipe.json").exists():
+        way = f"go on with it: sparring resume {path}"
+    else:
+        way = "remove it if nothing in it is needed"
+    return RequestError(f"--out {path}: exists already; choose another name, or {way}")
 
 
 def new_folder(name: str) -> Path:
@@ -330,11 +320,8 @@ def new_folder(name: str) -> Path:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file; a last line that was cut off is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The rows of a JSON-lines file; what is none, such as a last line that was cut off, is left out."""
+    return read_lines(path, [])
 
 
 def _plane_picture(plane: Plane, data: DataSpec) -> Image.Image:
@@ -354,25 +341,7 @@ def _clock(event: Stepped | Scored | Alarmed | Faulted | Mended) -> dict[str, An
 def _images_of(line: bytes) -> float:
     try:
         row = json.loads(line)
-        return float(row.get("at_images", row["images"]))
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
-
-
-def _card(config: dict[str, Any]) -> str:
-    data, scores = config["data"], config["scores"]
-    lines = [
-        f"# Generator of {data['name']}",
-        "",
-        f"Averaged weights after {config['images']} images, made with sparring {config['sparring']}.",
-        f"Samples have the shape {data['shape']} in [-1, 1], with {data['num_classes'] or 'no'} classes.",
-    ]
-    if scores:
-        shown = {k: v for k, v in scores.items() if isinstance(v, float) and k != "epoch"}
-        lines += [
-            "",
-            f"Scores of {provenance_text(scores['provenance'])}:",
-            "",
-            *(f"- {name}: {value:.4g}" for name, value in shown.items()),
-        ]
-    return "\n".join(lines) + "\n"
+        found = as_number(row.get("at_images", row["images"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = None
+    return float("inf") if found is None else found

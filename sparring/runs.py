@@ -6,37 +6,33 @@ import argparse
 import io
 import json
 import math
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from sparring.core.errors import RequestError, TrainingError
-from sparring.core.files import remove_leftovers
+from sparring.core.errors import RequestError
+from sparring.core.files import remove_leftovers, user_path
 from sparring.core.protocols import DataSpec, Source
-from sparring.core.sized import no_larger_than
 from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, parse_size
 from sparring.data.streamed import Streamed
-from sparring.display import ProgressLine, count_text, time_text, value_lines
+from sparring.display import count_text
 from sparring.environment import differences, environment
-from sparring.metrics.judge import Judge
-from sparring.metrics.provenance import provenance_text
 from sparring.opening import (
     Opened,
     Request,
     hash_but_budget,
-    most_numbers,
+    no_larger_than_weights,
     open_checkpoint,
     open_run,
     refuse_links,
 )
 from sparring.ownership import owned
+from sparring.playing import follow, note, play
 from sparring.recipes.automatic import Choice, choose, load_file, settle
 from sparring.recipes.mends import parse_mends
 from sparring.rundir import RunFolder, new_folder, taken
@@ -45,12 +41,7 @@ from sparring.train.ranks import Ranks
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import parse_budget
 from sparring.train.trainer import Trainer
-from sparring.verdict import best_checkpoint, generator_of, judge_of_run, verdict
-
-PER_CLASS = ("fid_class_", "share_class_", "accuracy_class_")
-"""Values of single classes, which are for the report: a terminal has no room for them."""
-NEAREST = 10
-"""Samples that are shown beside the real ones nearest to them: one of each class, where there are ten."""
+from sparring.verdict import judge_of_run
 
 
 def train(options: argparse.Namespace) -> int:
@@ -70,8 +61,8 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     reasons = (*choice.reasons, *arithmetic)
     if options.dry_run:
         return _dry_run(recipe, source, reasons)
-    out = Path(options.out) if options.out else new_folder(source.spec.name)
-    if ranks.tell(out.exists()):
+    out = Path(options.out) if options.out else None
+    if out is not None and ranks.tell(out.exists()):
         raise taken(out)
     print(_found(source))
     for reason in reasons:
@@ -81,13 +72,14 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     # Before the folder: a recipe that can't be played leaves nothing behind.
     trainer = Trainer(recipe, source, device, judge, held_out, ranks)
     if not ranks.first:
-        return _follow(trainer)
+        return follow(trainer)
     request = Request(
         recipe, options.recipe or recipe.name, reasons, environment(device, _recipe_file(options), ranks.count)
     )
-    folder = RunFolder.create(out, request, source.spec, source.report)
-    with owned(out) as warning:
-        _note(warning)
+    # A name is chosen now: another run may have begun meanwhile.
+    folder = RunFolder.create(out or new_folder(source.spec.name), request, source.spec, source.report)
+    with owned(folder.path) as warning:
+        note(warning)
         print(f"  {_sizes(trainer)}")
         return play(trainer, folder, judge)
 
@@ -102,7 +94,7 @@ def resume(options: argparse.Namespace) -> int:
         _company(find_device(options.device or request.environment.get("device"))) as ranks,
         owned(path) if ranks.first else nullcontext() as warning,
     ):
-        _note(warning)
+        note(warning)
         if ranks.first:
             remove_leftovers(path)
         return _resume(path, request, data, options, ranks)
@@ -121,14 +113,15 @@ def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Name
     held_out = recipe.source.load_held_out()
     judge = judge_of_run(recipe, source, held_out, device, options.features)
     found = checkpoints(path / "checkpoints")
-    with no_larger_than(most_numbers(path)) if found else nullcontext():
+    begun = any(checkpoint.exists() for checkpoint in found)
+    with no_larger_than_weights(path) if begun else nullcontext():
         trainer = Trainer(recipe, source, device, judge, held_out, ranks)
     here = environment(device, _recipe_file(options), ranks.count)
     changes = differences(request.environment, here)
-    if not any(checkpoint.exists() for checkpoint in found):
+    if not begun:
         if not ranks.first:
-            return _follow(trainer)
-        _note(*changes)
+            return follow(trainer)
+        note(*changes)
         print(f"{path}: was stopped before its first checkpoint; it begins again, and is the same run by its seed")
         folder = RunFolder.write_request(path, request._replace(recipe=recipe, environment=here), data)
         folder.rewind(-1)
@@ -143,11 +136,11 @@ def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Name
     if options.budget or unknown:
         trainer.set_budget(recipe.train.budget)
     if not ranks.first:
-        return _follow(trainer)
+        return follow(trainer)
     folder = RunFolder(path, request, data)
     if trainer.done and folder.finished(trainer.clock.images):
         raise RequestError(f"{path}: its budget of {recipe.train.budget} is spent; give a larger one with --budget")
-    _note(*opened.notes, *changes)
+    note(*opened.notes, *changes)
     images = opened.meta["images"]
     reasons = (*request.reasons, *(f"resumed at {images:,} images, {change}" for change in changes))
     folder = RunFolder.write_request(path, request._replace(recipe=recipe, reasons=reasons, environment=here), data)
@@ -170,131 +163,12 @@ def _company(device: torch.device) -> Iterator[Ranks]:
         ranks.leave()
 
 
-def _follow(trainer: Trainer) -> int:
-    """What all processes but the first do: the same, without a word and without a file."""
-    with _Signals(trainer):
-        if not trainer.done:
-            for _ in trainer.run():
-                pass
-    return 0 if trainer.done else 130
-
-
-def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
-    """Plays a trainer out with a progress line, writes what is kept of a run that is done, and says what came of it.
-
-    Returns an exit code: 130 where Ctrl-C or SIGTERM came. Raises `TrainingError` when training fails, or what a run
-    can't do without can't be written.
-    """
-    line = ProgressLine()
-    refused = list(trainer.source.report.get("refused", []))
-    with _Signals(trainer) as signals:
-        try:
-            told = 0
-            if not trainer.done:
-                for event in folder.record(trainer.run()):
-                    line.show(event, trainer.plan)
-                    if not told and folder.unwritten:
-                        line.close()
-                        told = _note(f"{folder.unwritten[0]}; training goes on without pictures that can't be written")
-            line.close()
-            signals.over = True  # before anybody looks whether one was heard: none may fall in between
-            if trainer.done and not signals.heard:
-                return _finish(trainer, folder, judge)
-            folder.draw(film=False)
-        except TrainingError:
-            line.close()
-            folder.draw(film=False)
-            raise
-        except KeyboardInterrupt:
-            line.close()
-        finally:
-            if trainer.source.report.get("refused") != refused:
-                folder.write_data(trainer.source.report)
-            if len(folder.unwritten) > 1:
-                _note(f"{len(folder.unwritten)} pictures could not be written")
-    print(f"stopped at {count_text(trainer.clock.images)} images, state saved")
-    print(f"to go on: sparring resume {folder.path}")
-    return 130
-
-
-def _finish(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
-    """What is made of a run at its end; all of it can be made again, until `finished.json` says that it is there."""
-    clock = trainer.clock
-    print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
-    before = len(folder.unwritten)
-    best = best_checkpoint(folder.path, trainer, judge)
-    _note(*best.notes)
-    if trainer.scores.leaders:
-        folder.name_best(best.meta["images"])
-    model = folder.write_model(best)
-    if judge is not None:
-        _judge_finished(trainer, folder, judge, best)
-    drawn = folder.draw()
-    if len(folder.unwritten) == before:
-        folder.finish(clock.images)
-    else:
-        _note(f"{folder.unwritten[-1]}; what is missing is made by: sparring resume {folder.path}")
-    newest = sorted((folder.path / "samples").glob("*.png"))[-1:]
-    pictures = [*newest, *(path for path in drawn if path.name != "report.html")]
-    for name, path in [
-        *(("picture", p) for p in pictures),
-        *(("report", p) for p in drawn if p not in pictures),
-        ("model", model),
-        ("run", folder.path),
-    ]:
-        print(f"{name:<8} {path}")
-    return 0
-
-
-def _judge_finished(trainer: Trainer, folder: RunFolder, judge: Judge, best: Opened) -> None:
-    """The verdict on a finished run: stored, and said."""
-    if math.prod(trainer.source.spec.shape) > 2:  # points of a plane are seen in the plane
-        generator = generator_of(best, trainer)
-        first = trainer.source.take(torch.arange(NEAREST) % len(trainer.source)).y
-        asked = first.cpu() if first is not None and generator.data.y_shape else None  # classes are taken in turn
-        folder.draw_nearest(generator.sample(NEAREST, labels=asked).x, trainer.source, judge.network)
-    found = verdict(folder.path, trainer, judge.network)
-    folder.write_verdict(found)
-    print(f"ended: {found['stopped']}")
-    print(f"best at {count_text(found['images'])} images: {provenance_text(found['provenance'])}")
-    values = {name: value for name, value in found["values"].items() if not name.startswith(PER_CLASS)}
-    print("\n".join(f"  {text}" for text in value_lines(values)))
-    for note in found["notes"]:
-        print(f"  note: {note}")
-    print(f"how sure: {found['sure']}")
-
-
-class _Signals:
-    """While training, Ctrl-C and SIGTERM ask the trainer to save and stop; once that is over, they raise
-    `KeyboardInterrupt`. A second one ends the process at once."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.heard = self.over = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.heard = True
-        for name in self._before:
-            signal.signal(name, signal.SIG_DFL)
-        if self.over:
-            raise KeyboardInterrupt
-        self.trainer.stop()
-
-
 def _load(trainer: Trainer, opened: Opened) -> None:
     """Takes a checkpoint's state in; whole as it is, it may still be one of another game."""
     try:
+        _check_numbers(opened.meta)
         trainer.load(opened.tensors, opened.meta)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if isinstance(error, RequestError):
             raise
         raise RequestError(
@@ -303,12 +177,17 @@ def _load(trainer: Trainer, opened: Opened) -> None:
         ) from None
 
 
-def _note(*texts: str | None) -> int:
-    """Says what is worth knowing beside the progress; returns how many there were."""
-    said = [text for text in texts if text is not None]
-    for text in said:
-        print(f"note: {text}", flush=True)
-    return len(said)
+def _check_numbers(meta: dict[str, Any]) -> None:
+    """Raises `ValueError` for what would be found out only when the run goes on."""
+    counts = {"step": 0, "num_grids": 0, "faults": 0, "micro": 1, "landing": 0}
+    for name, least in counts.items():
+        found = meta.get(name)
+        if found is not None and (type(found) is not int or found < least):
+            raise ValueError(f"{name} is {found!r:.40}")
+    if meta["step"] is None or meta["num_grids"] is None or not meta["plan"]:
+        raise ValueError("step, num_grids or plan is empty")
+    if not (isinstance(meta["seconds"], int | float) and 0 <= meta["seconds"] < math.inf):
+        raise ValueError(f"seconds are {meta['seconds']!r:.40}")
 
 
 def _recipe_file(options: argparse.Namespace) -> Path | None:
@@ -317,7 +196,7 @@ def _recipe_file(options: argparse.Namespace) -> Path | None:
 
 
 def _data(options: argparse.Namespace) -> Data:
-    place = Path(options.source).expanduser()
+    place = user_path(options.source)
     known = options.source in NAMES or not place.exists()
     data = Data(
         # An absolute path, so that a run can be resumed from another folder.

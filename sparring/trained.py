@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -87,6 +89,8 @@ def label_number(text: str, data: DataSpec) -> int:
     """A label by its number or its class name."""
     if text in data.class_names:
         return data.class_names.index(text)
-    if not text.isdigit():
-        raise RequestError(f"--label {text!r}: expected a number or one of {', '.join(data.class_names) or 'no names'}")
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise RequestError(
+            f"--label {text!r:.40}: expected a number or one of {', '.join(data.class_names) or 'no names'}"
+        )
     return int(text)

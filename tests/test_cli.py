@@ -437,3 +437,35 @@ def test_points_of_a_plane_are_shown_in_the_plane(capsys: pytest.CaptureFixture[
     assert sorted(Path("plane/samples").glob("*.png"))
     assert not Path("plane/nearest.png").exists()
     assert "Nearest training samples" not in Path("plane/report.html").read_text()
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "a\nb"])
+def test_an_argument_too_many_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], nothing: str) -> None:
+    assert "unrecognized arguments" in refused(capsys, ["data", "digits", nothing])
+
+
+@pytest.mark.parametrize("label", ["²", "9" * 30, "9" * 5000, "-1"])
+def test_labels_that_are_none_are_refused(run: Path, capsys: pytest.CaptureFixture[str], label: str) -> None:
+    assert "--label" in refused(capsys, ["sample", str(run), "--label", label, "--out", "x.png"])
+
+
+def test_fewer_samples_than_one_of_a_class_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, ["sample", str(run), "-n", "-5", "--label", "3", "--out", "x.png"])
+    assert "-n: expected at least 1 sample, found -5" in said
+
+
+def test_the_home_of_nobody_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the home folder" in refused(capsys, ["train", "~nobody-of-that-name/x", "--dry-run"])
+
+
+def test_output_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+    """Where it stays in Python's buffer to the end, and where nobody reads it."""
+    command = f"{sys.executable} -m sparring recipes"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    full, closed = (
+        subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
+        for line in (f"{command} > /dev/full", f"set -o pipefail; {command} | true")
+    )
+    assert full.returncode == 2
+    assert full.stderr == "sparring recipes: what was said could not be written (No space left on device)\n"
+    assert (closed.returncode, closed.stderr) == (0, "")

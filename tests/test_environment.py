@@ -33,6 +33,11 @@ def test_each_change_is_said_with_what_it_means(tmp_path: Path) -> None:
         assert said.startswith(f"{name} was else and is {before[name]}: ")
 
 
+def test_what_a_file_from_elsewhere_says_stays_in_one_line() -> None:
+    (said,) = differences({"torch": "1\n\x1b[2J" + "9" * 1000}, {"torch": "2"})
+    assert said == f"torch was 1??[2J{'9' * 54} and is 2: the last bits of what follows may differ"
+
+
 def test_the_code_is_all_python_files_by_name_and_content(tmp_path: Path) -> None:
     (tmp_path / "room").mkdir()
     (tmp_path / "room" / "a.py").write_text("1")

@@ -9,7 +9,7 @@ import torch
 
 from sparring.core.errors import RequestError
 from sparring.core.files import DamagedError, write_sealed
-from sparring.opening import most_numbers, open_checkpoint, refuse_links
+from sparring.opening import no_larger_than_weights, open_checkpoint, open_run, refuse_links
 from sparring.train.checkpoint import FORMAT, name_best, read_meta, save_checkpoint
 
 
@@ -99,7 +99,7 @@ def test_none_at_all_and_none_that_fits(run: Path, tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "empty", "last")
 
 
-@pytest.mark.parametrize("stem", ["²", "9" * 5000, "12", "00000000001٣"])
+@pytest.mark.parametrize("stem", ["²", "9" * 5000, "12", "00000000001٣", "+10"])
 def test_names_that_are_none_of_ours_are_no_checkpoints(run: Path, stem: str) -> None:
     write_sealed(run / "checkpoints" / "best.json", {"checkpoint": stem})
     if len(stem) < 200:
@@ -107,14 +107,43 @@ def test_names_that_are_none_of_ours_are_no_checkpoints(run: Path, stem: str) ->
     assert opened(run, "last") == (50, 0)
     assert opened(run, "best") == (20, 2)
     with pytest.raises(RequestError, match="expected best, last or one of 10, 20, 30, 40, 50"):
-        open_checkpoint(run, stem[:20])
+        open_checkpoint(run, stem)
 
 
 def test_a_run_s_networks_have_no_more_numbers_than_its_largest_checkpoint_bytes(run: Path) -> None:
-    sizes = {path.stat().st_size for path in (run / "checkpoints").glob("*.safetensors")}
-    assert most_numbers(run) == max(sizes)
-    with pytest.raises(RequestError, match="has no checkpoint yet"):
-        most_numbers(run / "checkpoints")
+    size = max(path.stat().st_size for path in (run / "checkpoints").glob("*.safetensors"))
+    with no_larger_than_weights(run):
+        torch.nn.Linear(size, 1, bias=False)
+    with pytest.raises(RequestError, match=f"more than {size} numbers"), no_larger_than_weights(run):
+        torch.nn.Linear(size + 1, 1, bias=False)
+    with pytest.raises(RequestError, match="has no checkpoint yet"), no_larger_than_weights(run / "checkpoints"):
+        pass
+
+
+@pytest.mark.parametrize("length", [None, 0, 3])
+def test_where_all_weights_are_gone_the_recipe_is_not_to_blame(run: Path, length: int | None) -> None:
+    for path in (run / "checkpoints").glob("*.safetensors"):
+        if length is None:
+            path.unlink()
+        else:
+            path.write_bytes(bytes(length))
+    with pytest.raises(DamagedError, match="is whole, 5 damaged; move"), no_larger_than_weights(run):
+        torch.nn.Linear(9, 9)
+
+
+def test_while_the_first_checkpoint_is_written_there_is_none(tmp_path: Path) -> None:
+    """Its tensors are there before its JSON is: a reader must not take that for damage."""
+    path = save_checkpoint(tmp_path / "checkpoints", 10, {"w": torch.zeros(1)}, {"scores": {"leaders": []}})
+    path.unlink()
+    for which in ("last", "best", "10"):
+        with pytest.raises(RequestError, match="has no checkpoint yet; train for longer, or resume it"):
+            open_checkpoint(tmp_path, which)
+
+
+def test_a_damaged_recipe_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_bytes(b"")
+    with pytest.raises(DamagedError, match=r"recipe\.json: not JSON .* put a copy of it in its place, or"):
+        open_run(tmp_path)
 
 
 def test_links_are_refused_where_a_run_would_write(run: Path) -> None:

@@ -18,10 +18,10 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.priors import Gaussian
 from sparring.layers import Activation, Dense
 from sparring.networks.layered import Discriminator, Generator
-from sparring.opening import open_checkpoint
+from sparring.opening import Request, open_checkpoint
 from sparring.pictures.curves import PLOT_HEIGHT
 from sparring.pictures.plane import draw_plane
-from sparring.rundir import Request, RunFolder
+from sparring.rundir import RunFolder
 from sparring.train.events import Sampled, Saved, Scored, Stepped
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.plane import CELLS, survey

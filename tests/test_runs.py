@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load
 
-from sparring import rundir
+from sparring import rundir, runs
 from sparring.cli import main
 from sparring.core import files
+from sparring.core.files import read_sealed, write_sealed
 from sparring.ownership import owned
 from sparring.train.checkpoint import checkpoints, load_checkpoint
 
@@ -230,17 +232,6 @@ def test_one_owner_at_a_time(run: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["resume", str(run), "--budget", "128img"]) == 0
 
 
-def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(descriptor: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", none)
-    with owned(tmp_path) as warning:
-        assert (
-            warning == f"the file system of {tmp_path} has no locks: see to it that nobody else trains in this folder"
-        )
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_while_the_end_is_written(
     run: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
@@ -391,12 +382,106 @@ def test_a_disk_that_is_really_full(
 def test_a_folder_that_is_no_run_is_not_resumed_but_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main(["train", "digits", "--out", str(tmp_path / "empty")]) == 2
-    assert "remove it, for it is no run" in capsys.readouterr().err
+    assert "choose another name, or remove it if nothing in it is needed" in capsys.readouterr().err
 
 
-def test_the_state_of_another_game_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = json.loads((run / "recipe.json").read_text())
-    recipe["recipe"]["generator"]["width"] = 16
-    (run / "recipe.json").write_text(json.dumps(recipe))
+def test_a_name_that_is_taken_says_how_to_go_on(run: Path, images: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a finished run, of one that is not, and of what is left of one that was killed before it began."""
+    job = ["train", images, "--out", str(run)]
+    for missing, way in (
+        ("log.jsonl", f"go on with it: sparring resume {run} --budget, with more"),
+        ("finished.json", f"or go on with it: sparring resume {run}\n"),
+        ("recipe.json", "remove it if nothing in it is needed"),
+    ):
+        drop(run, missing)
+        assert main(job) == 2
+        assert way in capsys.readouterr().err
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_chosen(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs without --out begin at once: the other one has the name by the time that this one is ready."""
+    monkeypatch.chdir(tmp_path)
+    ready = runs.Trainer
+
+    def trainer(*parts: Any) -> Any:
+        (tmp_path / "runs" / "small.npz").mkdir(parents=True, exist_ok=True)
+        return ready(*parts)
+
+    monkeypatch.setattr(runs, "Trainer", trainer)
+    assert main(["train", images, "--budget", "16img", *SMALL]) == 0
+    assert (tmp_path / "runs" / "small.npz-2" / "finished.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff{"])
+def test_an_end_that_is_damaged_is_made_again(run: Path, finished: Path, content: bytes) -> None:
+    (run / "finished.json").write_bytes(content)
+    assert main(["resume", str(run)]) == 0
+    assert_same(run, finished)
+
+
+@pytest.mark.parametrize(
+    "line", [b"[1]", b"[" * 100_000, b'{"images": 1e999}', b'{"images": 1' + b"0" * 400 + b"}", b"\xff", b'"images"']
+)
+def test_lines_of_a_log_that_are_none_are_dropped(run: Path, finished: Path, line: bytes) -> None:
+    drop(run, "finished.json")
+    for name in ("log.jsonl", "scores.jsonl"):
+        with (run / name).open("ab") as log:
+            log.write(line + b"\n")
+    assert main(["resume", str(run)]) == 0
+    assert_same(run, finished)
+    assert (run / "scores.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "x"},
+        {"step": 1.5},
+        {"step": -1},
+        {"step": None},
+        {"seconds": None},
+        {"seconds": "x"},
+        {"plan": []},
+        {"plan": [[1]]},
+        {"num_grids": []},
+        {"micro": 0},
+        {"micro": "x"},
+        {"watch": 7},
+        {"scores": {}},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_was_made_up_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
+    """Its seal is right: whoever made it, sealed it."""
+    drop(run, "checkpoints/000000000096.json", END)
+    path = run / "checkpoints" / "000000000064.json"
+    write_sealed(path, read_sealed(path)[0] | change)
     assert main(["resume", str(run)]) == 2
-    assert "does not fit the recipe" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "holds no state of this run" in error
+    assert error.count("\n") == 1
+
+
+def test_names_that_are_not_utf_8(images: str, finished: Path, tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"caf\xe9.npz")
+    shutil.copy(images, source)
+    run = tmp_path / "run"
+    assert main(["train", str(source), "--out", str(run), "--budget", "96img", *SMALL]) == 0
+    drop(run, "finished.json")
+    assert main(["resume", str(run)]) == 0
+    assert (run / END).read_bytes() == (finished / END).read_bytes()
+
+
+def test_where_nobody_reads_what_is_said_the_state_is_saved(images: str, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    there, here = os.pipe()
+    os.close(there)
+    with os.fdopen(here, "w") as closed, redirect_stdout(closed):
+        assert main(["train", images, "--out", str(run), "--budget", "96img", *SMALL]) == 130
+    assert [int(path.stem) for path in checkpoints(run / "checkpoints")] == [32]  # it is said first after two steps
+    assert main(["resume", str(run)]) == 0
+    assert_same(run, finished)

@@ -417,7 +417,7 @@ def _little_memory() -> Iterator[None]:
 LIES: list[tuple[str, dict[str, Any]]] = [
     ("generator", {"width": 10**6, "depth": 2}),
     ("generator", {"width": 2**40}),
-    ("generator", {"depth": 10**5}),
+    ("generator", {"width": 1000, "depth": 100}),
     ("prior", {"dim": 10**12}),
     ("prior", {"dim": 2**62}),
 ]

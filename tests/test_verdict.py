@@ -15,8 +15,9 @@ from sparring.metrics.frechet import FID
 from sparring.metrics.judge import Judge, Score
 from sparring.metrics.kernel import KID
 from sparring.networks.mlp import MLPGenerator
+from sparring.opening import Request
 from sparring.recipes.toys import toy
-from sparring.rundir import Request, RunFolder
+from sparring.rundir import RunFolder
 from sparring.scoring import METRICS
 from sparring.train.recipe import Scoring
 from sparring.train.schedule import Budget

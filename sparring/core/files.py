@@ -21,6 +21,8 @@ MOST_JSON = 64 * 2**20
 """Bytes of a JSON file beyond which it is none of ours."""
 SEAL = "json_sha256"
 _UNSEALED = "0" * 64
+_ESCAPED = "backslashreplace"
+"""Of a file's name that is not UTF-8, Python's escapes are also those of JSON."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -50,11 +52,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a file, whole or not at all; it is safe from a power cut only after `flush`.
+    """Adds a line of JSON to a file, whole or not at all; it is safe from a power cut only after `flush`.
 
     Raises `OSError` as `write_atomically` does.
     """
-    content = f"{line}\n".encode()
+    content = f"{line}\n".encode(errors=_ESCAPED)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
@@ -150,18 +152,26 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
+def user_path(text: str) -> Path:
+    """A path as a user types it: `~` is home. Raises `RequestError` where that of `~NAME` is not known."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise RequestError(f"{text}: the home folder that ~ stands for is not known; give the whole path") from None
+
+
 def cache_folder() -> Path:
     """Where downloads and what can be computed again are kept: `$SPARRING_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("SPARRING_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return user_path(chosen)
     import pooch  # only here: it is not needed where the folder is given
 
     return Path(pooch.os_cache("sparring"))
 
 
 def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode(errors=_ESCAPED)
 
 
 def _read(path: Path) -> bytes:

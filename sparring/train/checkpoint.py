@@ -105,8 +105,11 @@ def read_meta(path: Path) -> dict[str, Any]:
         if version != 1:
             raise DamagedError(f"{path}: damaged, it holds no hash of itself")
         meta = _from_format_1(meta, path)
-    if meta.get("images") != int(path.stem) or not isinstance(meta.get("sha256"), str):
-        raise DamagedError(f"{path}: not the checkpoint that its name says: it holds images {meta.get('images')!r:.40}")
+    images = meta.get("images")
+    if type(images) is not int or images != int(path.stem) or not isinstance(meta.get("sha256"), str):
+        raise DamagedError(f"{path}: not the checkpoint that its name says: it holds images {images!r:.40}")
+    if not isinstance(meta.get("bytes", 0), int):  # format 1 has none
+        raise DamagedError(f"{path}: damaged, it says that its tensors have {meta['bytes']!r:.40} bytes")
     return meta
 
 
@@ -137,10 +140,10 @@ def _header(file: Path, content: bytes) -> dict[str, tuple[str, tuple[int, ...]]
             kind, size = _TYPES[entry["dtype"]]
             shape = tuple(int(side) for side in entry["shape"])
             if min(shape, default=0) < 0:
-                raise ValueError(f"{name} has the shape {shape}")
+                raise ValueError(f"{name!r:.40} has the shape {shape}")
             found[name] = kind, shape
             total += size * math.prod(shape)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedError(f"{file}: not a safetensors file ({type(error).__name__}: {error})") from None
     if len(found) > MOST_TENSORS or total != len(content) - 8 - length:
         raise DamagedError(

@@ -18,6 +18,7 @@ from sparring.core.files import (
     read_json,
     read_sealed,
     remove_leftovers,
+    user_path,
     write_atomically,
     write_json,
     write_sealed,
@@ -82,6 +83,22 @@ def test_lines_are_appended_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space"):
         append_line(path, "later")
     assert path.read_bytes() == "ä\nb\n".encode()
+
+
+def test_names_that_are_not_utf_8_come_back(tmp_path: Path) -> None:
+    """They are written as JSON's own escapes, so every reader of JSON takes the file."""
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "a.json", {name: name})
+    assert read_json(tmp_path / "a.json") == {name: name}
+    append_line(tmp_path / "log", json.dumps([name], ensure_ascii=False))
+    assert (tmp_path / "log").read_bytes() == b'["caf\\udce9"]\n'
+
+
+def test_whose_home_is_not_known_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/x") == tmp_path / "x"
+    with pytest.raises(RequestError, match="~nobody-of-that-name/x: the home folder"):
+        user_path("~nobody-of-that-name/x")
 
 
 def test_only_leftovers_of_ours_are_removed(tmp_path: Path) -> None:

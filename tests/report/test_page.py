@@ -30,11 +30,12 @@ from sparring.layers import Activation, Dense
 from sparring.metrics.features import PCA
 from sparring.metrics.neighbours import nearest_in
 from sparring.networks.layered import Discriminator, Generator
+from sparring.opening import Request
 from sparring.pictures.nearest import nearest
 from sparring.report.page import page, write_report
 from sparring.report.pictures import MOST_FRAMES
 from sparring.report.scores import MOST_CLASSES
-from sparring.rundir import Request, RunFolder
+from sparring.rundir import RunFolder
 from sparring.train.events import Stepped
 from sparring.train.optimizers import SGD, Optimizers
 from sparring.train.recipe import Recipe, Train

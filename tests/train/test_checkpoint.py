@@ -113,6 +113,16 @@ def test_a_checkpoint_under_another_s_name_is_found(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "000000000256.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"), [({"bytes": None}, "tensors have None bytes"), ({"images": 128.0}, "it holds images 128.0")]
+)
+def test_numbers_that_are_none_are_found(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = save_checkpoint(tmp_path, 128, tensors(), META)
+    write_sealed(path, {k: v for k, v in read_json(path).items() if k != "json_sha256"} | change)
+    with pytest.raises(DamagedError, match=said):
+        load_checkpoint(path)
+
+
 def test_a_newer_format_is_refused_and_is_no_damage(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, 128, tensors(), META)
     write_sealed(path, {k: v for k, v in read_json(path).items() if k != "json_sha256"} | {"format": FORMAT + 1})
@@ -154,10 +164,11 @@ def entry(kind: str, shape: list[int], *offsets: int) -> dict[str, Any]:
         ({"a": entry("Q9", [2], 0, 8)}, "KeyError"),
         ({"a": 7}, "TypeError"),
         ([1], "TypeError"),
+        ({"a": entry("F32", [float("inf")], 0, 8)}, "OverflowError"),  # type: ignore[list-item]
         ({"a": entry("F32", [2], 4, 12)}, "not a safetensors file"),
         ({str(n): entry("F32", [0], 0, 0) for n in range(9)} | {"a": entry("F32", [2], 0, 8)}, "10 tensors"),
     ],
-    ids=["larger than it is", "negative", "type", "no entry", "no object", "offsets", "many"],
+    ids=["larger than it is", "negative", "type", "no entry", "no object", "endless", "offsets", "many"],
 )
 def test_a_header_that_lies_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: Any, said: str) -> None:
     """With all hashes as they should be: what made it, made them too."""

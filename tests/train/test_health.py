@@ -29,8 +29,9 @@ from sparring.layers import Activation, BatchNormalization, Dense, Dropout
 from sparring.networks.given import GivenGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.opening import Request
 from sparring.recipes.mends import parse_mends
-from sparring.rundir import Request, RunFolder, read_rows
+from sparring.rundir import RunFolder, read_rows
 from sparring.train import health
 from sparring.train.events import Alarmed, Event, Faulted, Mended, Saved, Stepped
 from sparring.train.health import LOOKS, Alarm, Health, Means, Standing, Watch, learned_by_heart, not_finite
