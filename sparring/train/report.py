@@ -20,7 +20,7 @@ class Report:
     def drain(self) -> dict[str, float]:
         """The mean of everything since the last call, by name, and forgets it."""
         values = {}
-        for name, tensors in self._kept.items():
+        for name, tensors in sorted(self._kept.items()):
             together = torch.cat(tensors).float()
             if name.endswith("_logits"):
                 values[f"d_{name.removesuffix('_logits')}"] = together.sigmoid().mean()
@@ -30,8 +30,9 @@ class Report:
         return {name: float(value) for name, value in values.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """What has been collected and not yet read."""
-        return {name: torch.cat(tensors) for name, tensors in self._kept.items()}
+        """What has been collected and not yet read, by name and in the order of the names: what was loaded from a file
+        comes in another order in every process, and processes must speak of the same thing."""
+        return {name: torch.cat(tensors) for name, tensors in sorted(self._kept.items())}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         self._kept = {name: [tensor] for name, tensor in tensors.items()}

@@ -27,3 +27,14 @@ def test_a_stored_state_gives_the_same_bits() -> None:
     for step in steps[3:]:
         resumed.add(step)
     assert resumed.drain() == whole.drain()
+
+
+def test_the_order_in_which_a_state_is_loaded_does_not_matter() -> None:
+    """A file gives its tensors in any order; processes that add theirs up go by this one."""
+    steps = {"b": torch.ones(2), "a": torch.zeros(3), "c": torch.ones(1)}
+    orders = []
+    for names in (["b", "a", "c"], ["c", "b", "a"]):
+        report = Report()
+        report.load({name: steps[name] for name in names})
+        orders.append((list(report.state()), list(report.drain())))
+    assert orders == [(["a", "b", "c"], ["a", "b", "c"])] * 2
