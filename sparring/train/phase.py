@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from sparring.train.ranks import Ranks
 from sparring.train.rows import Whole
 
 ALONE = Ranks()
+_NOTHING = nullcontext()
 
 
 class Arithmetic(NamedTuple):
@@ -100,23 +101,25 @@ def measure(phase: Phase, exchange: Exchange, players: Mapping[str, Player], ari
     """
     player, ranks = players[phase.player], arithmetic.ranks
     player.forget()
-    total, full = torch.zeros(()), None
+    total, full = None, None
+    others = [buffer for other in players.values() if other is not player for buffer in other.buffers]
     try:
-        with memory_watched(), _others_frozen(player, players):
+        with memory_watched(), frozen(others):
             parts = arithmetic.parts(exchange, generator_moves=phase.player == "generator")
             divided = len(parts) > 1 or ranks.count > 1
-            again = _again(parts)
-            if divided and phase.logits is not None:
+            again = _again(parts[0].real.x.device) if divided else None
+            if again is not None and phase.logits is not None:
                 _meet(phase.logits, parts, players, arithmetic, again)
             for part in parts:
-                again()
-                with _as_whole(part, ranks) if divided else ExitStack():
+                if again is not None:
+                    again()
+                with _as_whole(part, ranks) if divided else _NOTHING:
                     with arithmetic.autocast:
                         loss = phase.loss(part) * part.rows.share if divided else phase.loss(part)
                     # Not torch.autograd.grad: only accumulation promises gradients in the memory layout of their
                     # parameters, which the fused optimisers take for granted.
                     torch.autograd.backward(loss, inputs=player.parameters)
-                total = loss.detach() if part is parts[0] else total + loss.detach()
+                total = loss.detach() if total is None else total + loss.detach()
             if len(parts) > 1:
                 exchange.join(parts)
     except OutOfMemoryError as error:
@@ -133,29 +136,35 @@ def move(phase: Phase, exchange: Exchange, players: Mapping[str, Player], clock:
     exchange.moved(phase.player)
 
 
-def _add_up(phase: Phase, player: Player, total: Tensor, full: str | None, ranks: Ranks) -> None:
-    """The gradient over all processes, which every one of them finds finite, or none does."""
+def _add_up(phase: Phase, player: Player, total: Tensor | None, full: str | None, ranks: Ranks) -> None:
+    """The gradient over all processes, which every one of them finds finite, or none does.
+
+    `total` is this process's part of the loss []; None where it was `full`.
+    """
     gradients = [parameter.grad for parameter in player.parameters if parameter.grad is not None]
     if ranks.count > 1:
         for parameter in player.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in player.parameters if parameter.grad is not None]
-        total, trouble = total.to(gradients[0]).clone(), gradients[0].new_tensor(float(full is not None))
+        trouble = gradients[0].new_tensor(float(full is not None))
+        total = gradients[0].new_zeros(()) if total is None else total.to(gradients[0]).clone()
         ranks.add_all([*gradients, total, trouble])
         if full is None and trouble > 0:
             full = "another process is out of memory"
     if full is not None:
         raise OutOfMemoryError(full, agreed=True)
-    # A sum is infinite or no number where one of its terms is. It is quicker than asking each.
-    sums = [total, *(gradient.sum() for gradient in gradients)]
-    if bool(torch.stack([value.to(total.dtype) for value in sums]).sum().isfinite()):
+    assert total is not None
+    # What torch.amp.GradScaler asks, times 1: one call for all of them, where asking each costs as much as a layer.
+    found = torch.zeros((), dtype=torch.float32, device=total.device)
+    torch._amp_foreach_non_finite_check_and_unscale_([*gradients, total], found, torch.ones_like(found))
+    if not found:
         return
     names = [name for name, parameter in player.net.named_parameters() if parameter.grad is not None]
-    bad = [f"gradient of {name}" for name, value in zip(names, sums[1:], strict=True) if not bool(value.isfinite())]
+    bad = [f"gradient of {name}" for name, value in zip(names, gradients, strict=True) if not value.isfinite().all()]
     loss = [] if bool(total.isfinite()) else ["loss"]
     player.forget()
-    raise NotFiniteError(phase.name, (*loss, *bad) or ("sum of all gradients",))
+    raise NotFiniteError(phase.name, (*loss, *bad))
 
 
 def _normalised(nets: Iterable[nn.Module]) -> bool:
@@ -191,22 +200,13 @@ def _as_whole(part: Exchange, ranks: Ranks) -> Whole:
     return Whole(part.rows, ranks.add if ranks.count > 1 else None)
 
 
-def _again(parts: Sequence[Exchange]) -> Callable[[], None]:
+def _again(device: torch.device) -> Callable[[], None]:
     """Sets torch's random numbers back to where they are now, so that every part cuts its rows from the same ones."""
-    device = parts[0].real.x.device
-    if len(parts) == 1 and parts[0].rows.share == 1:
-        return lambda: None
     if device.type == "cuda":
         state = torch.cuda.get_rng_state(device)
         return lambda: torch.cuda.set_rng_state(state, device)
     state = torch.get_rng_state()
     return lambda: torch.set_rng_state(state)
-
-
-@contextmanager
-def _others_frozen(mover: Player, players: Mapping[str, Player]) -> Iterator[None]:
-    with frozen([buffer for other in players.values() if other is not mover for buffer in other.buffers]):
-        yield
 
 
 @contextmanager

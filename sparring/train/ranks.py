@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -132,24 +132,26 @@ class Ranks:
         own = torch.tensor(list(found.digest()), dtype=torch.uint8, device=self.device)
         return bool((self.gather(own).view(self.count, -1) == own).all())
 
-    @contextmanager
-    def as_one(self) -> Iterator[None]:
+    def as_one(self) -> AbstractContextManager[None]:
         """What one process fails at within it for want of memory or of data, all fail at: `OutOfMemoryError` or
         `SourceError`. Nobody may wait for the others within it."""
+        return memory_watched() if self.count == 1 else self._as_one()
+
+    @contextmanager
+    def _as_one(self) -> Iterator[None]:
         failed: OutOfMemoryError | SourceError | None = None
         try:
             with memory_watched():
                 yield
         except (OutOfMemoryError, SourceError) as error:
             failed = error
-        if self.count > 1:
-            mine = 0 if failed is None else 2 if isinstance(failed, SourceError) else 1
-            worst = torch.tensor(mine, device=self.device)
-            self._together(lambda: dist.all_reduce(worst, dist.ReduceOp.MAX))
-            if int(worst) == 2 and mine != 2:
-                failed = SourceError("another process can't read its data")
-            elif int(worst) == 1:
-                failed = OutOfMemoryError(str(failed or "another process is out of memory"), agreed=True)
+        mine = 0 if failed is None else 2 if isinstance(failed, SourceError) else 1
+        worst = torch.tensor(mine, device=self.device)
+        self._together(lambda: dist.all_reduce(worst, dist.ReduceOp.MAX))
+        if int(worst) == 2 and mine != 2:
+            failed = SourceError("another process can't read its data")
+        elif int(worst) == 1:
+            failed = OutOfMemoryError(str(failed or "another process is out of memory"), agreed=True)
         try:
             if failed is not None:
                 raise failed

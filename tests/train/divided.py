@@ -98,6 +98,8 @@ FAMILIES: dict[str, tuple[Adversarial, tuple[NetworkSpec, NetworkSpec]]] = {
 ACROSS_PROCESSES = {"batch normalisation", "relativistic average, a generator that drops"}
 """What adds up over processes, but not over moments: means and variances of a batch, and a generator that draws numbers
 of its own, whose fakes are made once where they are made together."""
+IN_PARTS_TOO = ("augmented", "relativistic average", "hinge, LeCam", "ADA")
+"""What several processes play in parts, too."""
 BY_ROWS = {"path length"}
 """What is the same on all processes, but not what it is on one."""
 
@@ -249,6 +251,9 @@ def main() -> None:
             everyone = ranks.gather(tensor.reshape(1, -1))
             assert bool((everyone == everyone[0]).all()), f"{name}: {key} is not the same on all processes"
         found |= {f"{name}|{key}": tensor.contiguous() for key, tensor in states.items()}
+    for name in IN_PARTS_TOO:
+        states = played(name, int(steps), ranks, micro=2)
+        found |= {f"parts of {name}|{key}": tensor.contiguous() for key, tensor in states.items()}
     if ranks.first:
         save_file(found, Path(out))
     if ranks.count == 2:

@@ -21,7 +21,7 @@ from sparring.games.objectives import RelativisticAverage
 from sparring.games.unrolled import Unrolled
 from sparring.train.ranks import Ranks
 from sparring.train.rows import Whole
-from tests.train.divided import ACROSS_PROCESSES, BATCH, BY_ROWS, FAMILIES, NORMALISED, played, trainer
+from tests.train.divided import ACROSS_PROCESSES, BATCH, BY_ROWS, FAMILIES, IN_PARTS_TOO, NORMALISED, played, trainer
 
 STEPS = 50
 
@@ -78,6 +78,8 @@ def test_several_processes_are_one(tmp_path: Path, processes: int) -> None:
         for name in FAMILIES.keys() - BY_ROWS:
             alone = {f"{name}|{key}": tensor for key, tensor in played(name, STEPS).items()}
             worst[name] = apart({key: together[key] for key in alone}, alone)
+            if name in IN_PARTS_TOO:
+                worst[f"parts of {name}"] = apart({key: together[f"parts of {key}"] for key in alone}, alone)
         print(worst)
         assert max(worst.values()) < most, worst
     finally:
