@@ -163,7 +163,9 @@ def classes_of(
     if numbered and all(re.fullmatch(r"-?\d{1,18}", text) for text in counts):
         highest = max(int(text) for text in counts)
         if min(int(text) for text in counts) < 0:
-            raise RequestError(f"{where}: a label is negative; expected 0, 1, 2, ..., or leave labels out with --labels ignore")
+            raise RequestError(
+                f"{where}: a label is negative; expected 0, 1, 2, ..., or leave labels out with --labels ignore"
+            )
         if highest >= (len(given) or counts.total()):
             has = f"{len(given)} names of classes" if given else f"{counts.total()} samples"
             raise RequestError(f"{where}: label {highest} for {has}; number the classes from 0 without gaps")
