@@ -8,7 +8,6 @@ time in three, and only then. Under alternating steps the players chase each oth
 against the others as they would be a few steps later (unrolling, Metz et al. 2017), they end there.
 """
 
-
 import torch
 from torch import Tensor, nn
 
