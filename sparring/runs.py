@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -88,7 +89,8 @@ def resume(options: argparse.Namespace) -> int:
     """`sparring resume`: goes on from the last whole checkpoint, from the beginning where there is none yet, or
     finishes what is missing of a run that came to its end."""
     path = Path(options.run)
-    request, data = open_run(path, (load_file(options.recipe),) if options.recipe else ())
+    trusted = (load_file(options.recipe),) if options.recipe else ()
+    request, _ = open_run(path, trusted)
     refuse_links(path)
     with (
         _company(find_device(options.device or request.environment.get("device"))) as ranks,
@@ -97,10 +99,11 @@ def resume(options: argparse.Namespace) -> int:
         note(warning)
         if ranks.first:
             remove_leftovers(path)
-        return _resume(path, request, data, options, ranks)
+        return _resume(path, trusted, options, ranks)
 
 
-def _resume(path: Path, request: Request, data: DataSpec, options: argparse.Namespace, ranks: Ranks) -> int:
+def _resume(path: Path, trusted: tuple[ModuleType, ...], options: argparse.Namespace, ranks: Ranks) -> int:
+    request, data = open_run(path, trusted)  # again: before the folder was ours, somebody else may have gone on
     source, device = request.recipe.source.load(), ranks.device
     if source.spec.sha256 != data.sha256:
         raise RequestError(
@@ -186,7 +189,7 @@ def _check_numbers(meta: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {found!r:.40}")
     if meta["step"] is None or meta["num_grids"] is None or not meta["plan"]:
         raise ValueError("step, num_grids or plan is empty")
-    if not (isinstance(meta["seconds"], int | float) and 0 <= meta["seconds"] < math.inf):
+    if not (0 <= meta["seconds"] < math.inf):
         raise ValueError(f"seconds are {meta['seconds']!r:.40}")
 
 

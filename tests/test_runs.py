@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,24 @@ def test_what_is_different_now_is_said(run: Path, capsys: pytest.CaptureFixture[
     assert any("resumed at 64 images, threads was 7" in reason for reason in kept["choices"])
 
 
+def test_what_somebody_else_asked_before_the_folder_was_free_is_kept(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process gives a new budget, and ends before this one asks for the folder."""
+
+    @contextmanager
+    def later(path: Path) -> Iterator[str | None]:
+        recipe = json.loads((path / "recipe.json").read_text())
+        recipe["recipe"]["train"]["budget"]["amount"] = 128.0
+        (path / "recipe.json").write_text(json.dumps(recipe))
+        with owned(path) as warning:
+            yield warning
+
+    monkeypatch.setattr(runs, "owned", later)
+    assert main(["resume", str(run)]) == 0
+    assert json.loads((run / "finished.json").read_text()) == {"images": 128}
+
+
 def test_one_owner_at_a_time(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with owned(run) as warning:
         assert warning is None
@@ -432,6 +450,14 @@ def test_lines_of_a_log_that_are_none_are_dropped(run: Path, finished: Path, lin
     assert main(["resume", str(run)]) == 0
     assert_same(run, finished)
     assert (run / "scores.jsonl").read_bytes() == b""
+
+
+def test_a_score_of_unknown_making_is_one_on_the_card(run: Path) -> None:
+    drop(run, "finished.json")
+    with (run / "scores.jsonl").open("a") as scores:
+        scores.write('{"images": 96, "fid": 1.5, "provenance": 7}\n')
+    assert main(["resume", str(run)]) == 0
+    assert "Scores of unknown samples" in (run / "model" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
