@@ -507,10 +507,7 @@ class Trainer:
 
     def _mend(self) -> list[Mending]:
         """After a look: what the recipe lets the run do about its alarms."""
-        rollbacks = self.care.changes.rollbacks
         mendings = self.care.act(self.game, self._positions())
-        if self.care.changes.rollbacks > rollbacks:
-            self.report, self.looks = Report(), Report()
         if mendings:
             self.game = self.care.game
             self.phases = self.game.phases()

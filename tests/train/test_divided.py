@@ -86,6 +86,17 @@ def test_several_processes_are_one(tmp_path: Path, processes: int) -> None:
         torch.set_default_dtype(torch.float32)
 
 
+def test_parts_report_what_the_whole_reports() -> None:
+    """Means over all rows: of parts of five, five and two, each counts by its size."""
+    whole, parts = trainer("hinge, LeCam"), trainer("hinge, LeCam")
+    parts.micro = 5
+    whole.take_step()
+    parts.take_step()
+    found = whole.report.drain()
+    assert found.keys() >= {"loss_d", "loss_g", "d_real", "d_fake", "lecam"}
+    assert parts.report.drain() == pytest.approx(found, rel=1e-5, abs=1e-7)
+
+
 def test_parts_whose_logits_are_compared_move_running_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     """The logits of all parts are found beforehand, with statistics frozen: the turn itself must move them."""
     monkeypatch.setitem(FAMILIES, "both", (Adversarial(objective=RelativisticAverage()), NORMALISED))

@@ -83,6 +83,15 @@ def test_a_move_along_no_number_is_not_made(trainer: Make, turn: str) -> None:
     assert playing.step == 3
 
 
+def test_a_loss_that_is_infinite_where_its_slope_is_not(trainer: Make) -> None:
+    playing = trainer()
+    phases = playing.phases
+    playing.phases = (phases[0]._replace(loss=lambda exchange: phases[0].loss(exchange) + float("inf")), phases[1])
+    with pytest.raises(NotFiniteError) as caught:
+        playing.take_step()
+    assert caught.value.bad == ("loss",)
+
+
 def test_a_gradient_that_is_no_number_is_named(trainer: Make) -> None:
     playing = trainer()
     weight = playing.players["generator"].parameters[-1]

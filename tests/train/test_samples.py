@@ -47,8 +47,12 @@ def test_what_was_drawn_before_does_not_matter() -> None:
     assert a.y is not None
     assert b.y is not None
     assert torch.equal(a.y, b.y)
-    assert not torch.equal(a.x, one.numbered(0, 10).x)
-    assert not torch.equal(a.x, samples(points(3), seed=1).numbered(40, 10).x)
+
+
+def test_numbers_and_seeds_give_other_noise() -> None:
+    x = samples(points()).numbered(40, 10).x
+    assert not torch.equal(x, samples(points()).numbered(0, 10).x)
+    assert not torch.equal(x, samples(points(), seed=1).numbered(40, 10).x)
 
 
 def test_labels_follow_the_data_s_frequencies() -> None:
