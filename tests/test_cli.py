@@ -270,7 +270,7 @@ def test_wrong_requests_to_a_run(run: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_run_folder_of_another_version_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("old").mkdir()
     Path("old/recipe.json").write_text(json.dumps({"format": 99, "sparring": "9.9"}))
-    assert "format 99 written by sparring 9.9" in refused(capsys, ["resume", "old"])
+    assert "format 99, written by sparring '9.9'" in refused(capsys, ["resume", "old"])
 
 
 def test_a_full_disk_is_one_line(
