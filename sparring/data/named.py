@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from sparring.core.download import fetch
 from sparring.core.errors import RequestError, nearest
-from sparring.core.files import cache_folder, write_atomically
+from sparring.core.files import cache_folder, user_path, write_atomically
 from sparring.data.idx import read_idx
 from sparring.data.limits import printable
 from sparring.data.tensors import Resident, from_arrays
@@ -195,7 +195,7 @@ def load_cifar10(split: str) -> Resident:
 def _places(name: str) -> list[Path]:
     """Folders to look in, in order."""
     own = os.environ.get("SPARRING_DATA")
-    return ([Path(own).expanduser() / name] if own else []) + [cache_folder() / name]
+    return ([user_path(own) / name] if own else []) + [cache_folder() / name]
 
 
 def _find(folder: Path, remote: Remote) -> Path | None:

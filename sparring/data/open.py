@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError, nearest
+from sparring.core.files import user_path
 from sparring.core.protocols import Source, SourceSpec
 from sparring.data import named
 from sparring.data.arrays import load_array
@@ -77,7 +78,7 @@ class Data(SourceSpec):
         if self.source in named.NAMES:
             return True
         try:
-            names = [entry.name.lower() for entry in Path(self.source).expanduser().iterdir()]
+            names = [entry.name.lower() for entry in user_path(self.source).iterdir()]
         except OSError:
             return False
         shards = {name.partition("-")[0] for name in names if name.endswith((".tar", ".parquet"))}
@@ -98,7 +99,7 @@ class Data(SourceSpec):
         if self.source in named.NAMES:
             source: Resident | Streamed = named.load_named(self.source, self.split)
         else:
-            source = self._load_path(Path(self.source).expanduser())
+            source = self._load_path(user_path(self.source))
         if self.size is not None and isinstance(source, Resident):
             from sparring.data.images import resize_source
 

@@ -201,3 +201,8 @@ def test_what_is_no_file_or_cannot_be_looked_at_is_refused_at_once(tmp_path: Pat
             Data(source=str(tmp_path / name)).load()
     with pytest.raises(RequestError, match="cannot be read"):
         Data(source="a" * 5000).load()
+
+
+def test_the_home_of_nobody_is_refused() -> None:
+    with pytest.raises(RequestError, match="home folder"):
+        Data(source="~nobody-here/pictures").load()
