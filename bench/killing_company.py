@@ -126,7 +126,8 @@ def killed(folder: Path, kills: int, seed: int, usual: tuple[float, float]) -> d
         victim = ("first", "second", "all")[sum(whom.values()) % 3]
         before = progress(folder)
         job = launch(folder, arguments(folder))
-        time.sleep(rng.uniform(0.5, 1) * start if rng.random() < 0.15 else 0.5 * start + rng.uniform(0, 1) * rest / kills)
+        early, more = rng.random() < 0.15, rng.uniform(0, 1) * rest / kills
+        time.sleep(rng.uniform(0.5, 1) * start if early else 0.5 * start + more)
         seconds = kill(job, folder, victim)
         if seconds is None:
             if job.poll() is not None:
