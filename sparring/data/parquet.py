@@ -275,12 +275,15 @@ def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...]:
 def _batches(file: Any, group: int, names: list[str], where: str) -> Iterator[Any]:
     """The rows of one group, a few at a time; raises `RequestError` before they take more than `MAX_GROUP`."""
     arrow = importlib.import_module("pyarrow")
-    about = file.metadata.row_group(group)
-    claimed = sum(
-        column.total_uncompressed_size
-        for column in map(about.column, range(about.num_columns))
-        if column.path_in_schema.split(".")[0] in names
-    )
+    try:
+        about = file.metadata.row_group(group)
+        claimed = sum(
+            column.total_uncompressed_size
+            for column in map(about.column, range(about.num_columns))
+            if column.path_in_schema.split(".")[0] in names
+        )
+    except (arrow.ArrowException, ValueError, OSError) as error:  # a name of a column may be no text
+        raise RequestError(f"{where}: row group {group} cannot be read ({_first(error)})") from None
     small = (
         f"write it anew with smaller ones: pq.write_table(table, file, row_group_size={max(1, about.num_rows // 16)})"
     )

@@ -8,8 +8,10 @@ in A. Aizman, G. Maltby and T. Breuel, "High performance I/O for large scale dee
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import re
+import struct
 import tarfile
 import zlib
 from collections import Counter
@@ -45,6 +47,10 @@ class _Member(NamedTuple):
     data: bytes
 
 
+_DAMAGED = (EOFError, tarfile.TarError, lzma.LZMAError, zlib.error, struct.error, UnicodeDecodeError)
+"""What the standard library raises of a tar that is none, or is packed and damaged."""
+
+
 def is_shard(path: Path) -> bool:
     """Whether one of the first files of a tar is a label that belongs to an image."""
     images, labels = set(), set()
@@ -55,7 +61,7 @@ def is_shard(path: Path) -> bool:
                 images.add(found[1])
             elif found and found[2].lower() in ("cls", "json"):
                 labels.add(found[1])
-    except (OSError, EOFError, tarfile.TarError):
+    except (OSError, *_DAMAGED):
         return False  # whoever reads it will say what is wrong
     return bool(images & labels)
 
@@ -90,7 +96,7 @@ def index_shard(path: Path) -> tuple[Index, dict[str, Any]]:
                     raise RequestError(f"{where}: more than {MOST_LABELS} different labels; expected classes")
             number = -1 if label is None else labels.setdefault(label, len(labels))
             rows.append((image.offset, len(image.data), zlib.crc32(image.data), number))
-    except (EOFError, tarfile.TarError) as error:
+    except _DAMAGED as error:
         raise RequestError(f"{where}: cannot be read as a tar ({printable(str(error))})") from None
     about = {
         "seen": seen._asdict(),

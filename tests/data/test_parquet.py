@@ -283,3 +283,21 @@ def test_without_pyarrow_it_is_said(tmp_path: Path, png: Png, monkeypatch: pytes
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with pytest.raises(RequestError, match=r"needs pyarrow: pip install 'sparring\[parquet\]'"):
         load(path)
+
+
+def test_a_name_of_a_column_that_is_no_text_is_refused_in_a_line(tmp_path: Path) -> None:
+    """The schema says `width`, the row group's own list of columns something else that is no UTF-8."""
+    path = write(tmp_path / "a.parquet", {"width": pa.array([0.5, 0.25], pa.float32())})
+    content = bytearray(path.read_bytes())
+    places = [at for at in range(len(content)) if content[at : at + 5] == b"width"]
+    said = []
+    for at in places:
+        spoilt = content.copy()
+        spoilt[at] = 0xFF
+        path.write_bytes(spoilt)
+        try:
+            Data(source=str(path)).load()
+        except RequestError as error:
+            said.append(str(error))
+    assert any("row group 0 cannot be read" in line for line in said)
+    assert not any("\n" in line for line in said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import shutil
 import tarfile
@@ -480,3 +481,17 @@ def test_a_tar_of_class_folders_is_held_as_before(tmp_path: Path, png: Png) -> N
     source = Data(source=str(path)).load()
     assert isinstance(source, Resident)
     assert source.spec.class_names == ("a", "b")
+
+
+def test_a_packed_shard_that_is_damaged_is_refused_in_a_line(tmp_path: Path, png: Png) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, content in (("0.png", png(0)), ("0.cls", b"0")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    packed = bytearray(lzma.compress(out.getvalue()))
+    packed[len(packed) // 2] ^= 0xFF
+    (tmp_path / "a.tar").write_bytes(packed)
+    with pytest.raises(RequestError, match=r"a\.tar"):
+        Data(source=str(tmp_path / "a.tar")).load()
