@@ -59,7 +59,7 @@ def one(name: str, seed: int, budget: Budget) -> dict[str, object]:
         "divergence": round(found["divergence"], 4),
         "images": int(chosen.path.stem),
         "of_images": trainer.clock.images,
-        "seconds": round(trainer.seconds, 1),
+        "seconds": round(trainer.course.seconds, 1),
     }
 
 

@@ -70,7 +70,7 @@ def run(
             rows.append(row | {"best": event.best})
             generators[event.clock.images] = generator
             print(json.dumps(rows[-1]), flush=True)
-    leaders = [(leader, generators[leader.images]) for leader in trainer.scores.leaders]
+    leaders = [(leader, generators[leader.images]) for leader in trainer.course.scores.leaders]
     ranking = Judge(source, metrics=chooser.metrics[:1], features=chooser.network, held_out=aside)
     ranked = scores_of_leaders(leaders, ranking, source, recipe.scoring, recipe.train.seed)
     print("leaders:", ranked, flush=True)

@@ -46,7 +46,7 @@ def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
         try:
             told = 0
             for event in events:
-                line.show(event, trainer.plan)
+                line.show(event, trainer.course.plan)
                 if not told and folder.unwritten:
                     line.close()
                     told = note(f"{folder.unwritten[0]}; training goes on without pictures that can't be written")
@@ -79,11 +79,11 @@ def play(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
 def _finish(trainer: Trainer, folder: RunFolder, judge: Judge | None) -> int:
     """What is made of a run at its end; all of it can be made again, until `finished.json` says that it is there."""
     clock = trainer.clock
-    print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.seconds)}")
+    print(f"done: {count_text(clock.images)} images, {clock.epoch:.1f} epochs in {time_text(trainer.course.seconds)}")
     before = len(folder.unwritten)
     best = best_checkpoint(folder.path, trainer, judge)
     note(*best.notes)
-    if trainer.scores.leaders:
+    if trainer.course.scores.leaders:
         folder.name_best(best.meta["images"])
     model = folder.write_model(best)
     if judge is not None:

@@ -85,7 +85,7 @@ def scores_of_leaders(
 
 def best_checkpoint(run: Path, trainer: Trainer, judge: Judge | None) -> Opened:
     """The checkpoint to take away: of those that scored best during the run, the best on more samples."""
-    leaders, notes = trainer.scores.leaders, list[str]()
+    leaders, notes = trainer.course.scores.leaders, list[str]()
     if judge is None or len(leaders) < 2:
         return open_checkpoint(run, "best", _expected(trainer))
     first = judge.metrics[0]

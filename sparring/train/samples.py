@@ -73,7 +73,7 @@ class Samples:
         if self.source.spec.is_conditional:
             picks = torch.Generator().manual_seed(derive(self.seed, "score labels", start))
             index = torch.randint(len(self.source), (count,), generator=picks)
-            y = self.source.take(index.to(self.device)).y
+            y = self.source.take(index).y
         return Batch(self.of(z, y), None if y is None else y.cpu())
 
     def grid(self, critic: Critic) -> tuple[Batch, Lesson]:
@@ -84,7 +84,7 @@ class Samples:
         z = self.noise.draw(rows * GRID_COLUMNS, self.seed, "grid")
         y: Tensor | None = torch.arange(rows, device=self.device) if spec.num_classes else None
         if spec.y_shape:
-            y = self.source.take(torch.arange(rows, device=self.device) % len(self.source)).y
+            y = self.source.take(torch.arange(rows) % len(self.source)).y
         y = None if y is None else y.repeat_interleave(GRID_COLUMNS, 0)
         x = self.of(z, y)
         with self.arithmetic:
@@ -98,7 +98,7 @@ class Samples:
         spec = self.source.spec
         if spec.is_image or math.prod(spec.shape) > 2:
             return None
-        real = self.source.take(self._order.indices(0, min(POINTS, len(self.source))).to(self.device))
+        real = self.source.take(self._order.indices(0, min(POINTS, len(self.source))))
         count = len(real.x) if real.y is not None else POINTS
         fake = self.of(self.noise.draw(count, self.seed, "plane"), real.y)
         with self.arithmetic:

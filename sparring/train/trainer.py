@@ -22,6 +22,7 @@ from sparring.core.game import START, Clock, Critic, Exchange
 from sparring.core.protocols import Batch, Source
 from sparring.core.seeds import derive
 from sparring.train.care import Care
+from sparring.train.course import Course
 from sparring.train.events import Alarmed, Event, Faulted, Judge, Mended, Sampled, Saved, Scored, Stepped
 from sparring.train.faults import (
     NotFiniteError,
@@ -40,12 +41,8 @@ from sparring.train.recipe import Recipe
 from sparring.train.report import Report
 from sparring.train.returns import cannot_be_divided, with_less_memory, with_other_numbers
 from sparring.train.samples import Noise, Samples
-from sparring.train.schedule import Budget, Pace, Plan
-from sparring.train.scores import Ledger
+from sparring.train.schedule import Budget, Pace
 from sparring.train.signals import look
-
-_SECONDS_UNTIL_PLAN = 0.05  # share of a budget in seconds after which the pace is known well enough to plan by
-_DRIFT = 0.01  # a plan that would miss the budget by more than this share is bent
 
 
 class Trainer:
@@ -118,13 +115,9 @@ class Trainer:
         average = self.players["generator"].average
         assert average is not None
         self.samples = Samples(average, self.noise, self.source, train.seed, device, self.arithmetic)
-        self.plan = Plan.start(train.budget.images(len(source)))
+        self.course = Course(recipe, len(source))
         self.step = 0
-        self.seconds = 0.0
         self.num_grids = 0
-        self.scores = Ledger()
-        self.landing: int | None = None
-        """Images seen when the wait for a better score was over."""
         self.owed = False
         """Whether a score is due that a stop has come before."""
         self._asked = self._agreed = False
@@ -133,26 +126,20 @@ class Trainer:
     @property
     def clock(self) -> Clock:
         images = self.step * self.recipe.train.batch
-        return Clock(self.step, images, images / len(self.source), self.plan.progress(images))
+        return Clock(self.step, images, images / len(self.source), self.course.plan.progress(images))
 
     @property
     def done(self) -> bool:
-        return self.plan.total is not None and self.clock.images >= self.plan.total and not self.owed
+        return self.course.over(self.clock.images) and not self.owed
 
     def set_budget(self, budget: Budget) -> None:
         """A new budget for the whole run, what is done included."""
         self.recipe = self.recipe.replace(train=self.recipe.train.replace(budget=budget))
-        total, images = budget.images(len(self.source)), self.clock.images
-        if total is None and self.seconds >= budget.amount:
+        images = self.clock.images
+        if not self.course.set_budget(budget, images):
             return
-        if total is not None:
-            self.plan.bend(images, min(1.0, images / total), max(images, total))
-        else:
-            pace = images / max(1e-9, self.seconds - self.scores.seconds)
-            self.plan.bend(images, self.seconds / budget.amount, images + round((budget.amount - self.seconds) * pace))
         self.num_grids = int(self.recipe.train.grids * self.clock.progress**0.5) + min(1, images)
-        self.scores = self.scores.rebudget(self.recipe.scoring, self.clock)
-        self.landing = None  # whoever gives a new budget wants to go on
+        self.course.scores = self.course.scores.rebudget(self.recipe.scoring, self.clock)
 
     def stop(self) -> None:
         """Asks the loop to save and end after the step in progress; safe to call from a signal handler."""
@@ -174,9 +161,9 @@ class Trainer:
         train = self.recipe.train
         if not self.care.kept:
             self.care.keep(self._positions())
-        self._remember()  # also the plan, which a new budget may have changed since it was stored
-        started = time.perf_counter() - self.seconds
-        self._saved_at, self._pace = self.seconds, Pace(self.step, self.seconds)
+        self._remembered()  # also the plan, which a new budget may have changed since it was stored
+        started = time.perf_counter() - self.course.seconds
+        self._saved_at, self._pace = self.course.seconds, Pace(self.step, self.course.seconds)
         while True:
             try:
                 with memory_watched():
@@ -208,11 +195,11 @@ class Trainer:
         if train.health.every and self.step % train.health.every == 0:
             with self.ranks.as_one():
                 self.look()
-        self._agreed, self.seconds = self.ranks.agree(self._asked, time.perf_counter() - started)
+        self._agreed, self.course.seconds = self.ranks.agree(self._asked, time.perf_counter() - started)
         reported = self.step % train.report_every == 0
         if reported:
             values, alarms, looked = self._read()
-            self._replan()
+            self.course.hold(self.clock.images)
             yield Stepped(self.clock, values, self._pace.read(self.step, time.perf_counter() - started) * train.batch)
             for alarm in alarms:
                 yield Alarmed(self.clock, alarm)
@@ -221,10 +208,10 @@ class Trainer:
         paused = time.perf_counter()
         if train.grids and train.grids * self.clock.progress**0.5 >= self.num_grids:
             yield self.sample_grid()
-        if self._score_is_due():
+        if self.judge is not None and self.course.score_is_due(self.clock):
             yield from self._judged(started)
-        if self.seconds - self._saved_at > train.save_seconds and reported:
-            self._saved_at = self.seconds
+        if self.course.seconds - self._saved_at > train.save_seconds and reported:
+            self._saved_at = self.course.seconds
             yield self.saved("time")
         self._pace.pause(time.perf_counter() - paused)
 
@@ -233,7 +220,7 @@ class Trainer:
         found = self.score()
         self.owed = found is None
         # What is saved now must count what scoring took.
-        self._agreed, self.seconds = self.ranks.agree(self._asked, time.perf_counter() - started)
+        self._agreed, self.course.seconds = self.ranks.agree(self._asked, time.perf_counter() - started)
         if found is not None:
             yield found[0]
             if found[1]:
@@ -254,7 +241,7 @@ class Trainer:
         with self.ranks.as_one():
             exchange = Exchange(
                 self.nets,
-                self.source.take(index.to(self.device)),
+                self.source.take(index),
                 lambda draw: self.noise.draw(train.batch, self._stream(), "noise", step, draw)[rows.start : rows.stop],
                 clock=clock,
                 memory=self.memory,
@@ -283,12 +270,12 @@ class Trainer:
         train, step = self.recipe.train, self.step
         together = self.critic().together
         count = min(train.health.samples, train.batch) // together * together
-        real = self.source.take(self.order.indices(self.clock.images, count).to(self.device))
+        real = self.source.take(self.order.indices(self.clock.images, count))
         held_out = None
         if self.held_out is not None:
             order = order_of(self.held_out, derive(train.seed, "held out"))
             index = order.indices(step // train.health.every * count, count)
-            held_out = self.held_out.take(index.to(self.device))
+            held_out = self.held_out.take(index)
         loss = next(phase.loss for phase in self.phases if phase.player == "generator")
         with self.arithmetic:
             exchange = Exchange(
@@ -335,42 +322,14 @@ class Trainer:
         if told is None:
             return None
         values, provenance, notes, seconds = told
-        self.scores, entered = self.scores.enter(clock, values, provenance, self.judge.better)
-        self.scores = self.scores.spent(scoring, clock, seconds)
-        gain = self.scores.gain
-        if gain is not None and self.landing is None and gain.over(scoring.patience, clock.images):
-            self._land()
+        entered = self.course.enter(clock, values, provenance, self.judge.better, seconds)
         anew = ("earlier scores were made in another way and don't compare: the best is sought anew",)
         said = (*notes, *(anew if entered.anew else ()))
         return Scored(clock, values, provenance, said, entered.best), entered.leads
 
     def why_ended(self) -> str:
         """Why a run that is done came to its end, in one sentence."""
-        gain = self.scores.gain
-        if self.landing is None or gain is None:
-            return f"the budget of {self.recipe.train.budget} is spent"
-        since = f"no clearly better score since {gain.images:,} images"
-        if self.landing < self.clock.images:
-            return f"{since}, so from {self.landing:,} images on the learning rate was brought to its end"
-        return since
-
-    def _land(self) -> None:
-        """Brings the run to its end: over a short span where a learning rate has still to fall, else at once."""
-        clock = self.clock
-        end = clock._replace(progress=1.0)
-        schedules = [player.optimizer.schedule for player in self.players.values()]
-        falls = any(schedule.factor(end) < 0.99 * schedule.factor(clock) for schedule in schedules)
-        span = round(self.recipe.scoring.patience.landing * clock.images) if falls else 0
-        if self.plan.total is None or clock.images + span < self.plan.total:
-            self.landing = clock.images
-            self.plan.bend(clock.images, clock.progress, clock.images + span)
-
-    def _score_is_due(self) -> bool:
-        if self.judge is None:
-            return False
-        timed = self.recipe.train.budget.unit == "seconds"
-        seconds = self.seconds if timed else None
-        return self.scores.due(self.recipe.scoring, self.clock, done=self.done, seconds=seconds)
+        return self.course.why_ended(self.clock.images)
 
     def saved(self, why: str) -> Saved:
         """The state, to be stored now; it is also what the run goes back to.
@@ -378,11 +337,10 @@ class Trainer:
         Raises `NotFiniteError` where something that the players hold is not finite.
         """
         refuse_not_finite(self._positions())
-        self._remember()
-        return Saved(self.clock, *self.state(), why)
+        return Saved(self.clock, *self._remembered(), why)
 
-    def _remember(self) -> None:
-        """Copies the state, which all processes must have alike."""
+    def _remembered(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The state, which all processes must have alike, and of which a copy is kept."""
         tensors, meta = self.state()
         if not self.ranks.same(self._positions()):
             raise TrainingError(
@@ -390,6 +348,7 @@ class Trainer:
                 "more; go on from the last checkpoint with sparring resume"
             )
         self.good = {name: tensor.clone() for name, tensor in tensors.items()}, copy.deepcopy(meta)
+        return tensors, meta
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything the run's future depends on: live tensors by name, and plain data."""
@@ -399,12 +358,8 @@ class Trainer:
         tensors |= kept | self._positions()
         meta = {
             "step": self.step,
-            "seconds": self.seconds,
-            "scoring_seconds": self.scores.seconds,
-            "plan": [list(knot) for knot in self.plan.knots],
             "num_grids": self.num_grids,
-            "scores": self.scores._asdict(),
-            "landing": self.landing,
+            **self.course.state(),
             **care,
             "faults": self.faults,
             "micro": self.micro,
@@ -434,10 +389,8 @@ class Trainer:
         self.game = self.care.game
         self.phases = self.game.phases()
         self.step = meta["step"]
-        self.seconds = meta["seconds"]
-        self.plan = Plan([(int(x), float(y)) for x, y in meta["plan"]])
-        self.num_grids, self.landing = meta["num_grids"], meta["landing"]
-        self.scores = Ledger.load(meta["scores"])
+        self.num_grids = meta["num_grids"]
+        self.course.load(meta)
         self.faults, self.micro = meta.get("faults", 0), meta.get("micro")
         self.owed = bool(meta.get("owed")) and self.judge is not None
         self.order = order_of(self.source, self._stream())
@@ -456,7 +409,7 @@ class Trainer:
         Raises `TrainingError` when nothing is left to do.
         """
         assert self.good is not None
-        failed, faults, micro, seconds = self.clock, self.faults, self.micro, self.seconds
+        failed, faults, micro, seconds = self.clock, self.faults, self.micro, self.course.seconds
         batch: dict[str, Tensor] = {}
         if isinstance(fault, NotFiniteError):
             means = Means(self.game, self.recipe.optimizers)
@@ -474,7 +427,7 @@ class Trainer:
                 raise cannot_be_divided(fault, rows)
             micro, alarm, said = with_less_memory(fault, rows, self.critic().together, whole)
         self.load(*self.good)
-        self.faults, self.micro, self.seconds = faults, micro, seconds
+        self.faults, self.micro, self.course.seconds = faults, micro, seconds
         self.order = order_of(self.source, self._stream())
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -536,21 +489,6 @@ class Trainer:
             torch.default_generator.manual_seed(seed)  # ten times as quick as seeding every device
         else:
             torch.manual_seed(seed)
-
-    def _replan(self) -> None:
-        """Holds a budget in seconds: the plan is bent where the run would end more than 1 % beside its budget."""
-        budget, images = self.recipe.train.budget, self.clock.images
-        if budget.unit != "seconds" or self.seconds < _SECONDS_UNTIL_PLAN * budget.amount:
-            return
-        if self.done:  # a little early: with the learning rate at its end there is nothing to go on for
-            return
-        pace = images / (self.seconds - self.scores.seconds)
-        left = budget.amount - self.seconds - self.scores.to_come(self.recipe.scoring)
-        total = images + max(1, round(left * pace))
-        if self.plan.total is None:
-            self.plan.bend(images, self.seconds / budget.amount, total)
-        elif self.landing is None and abs(total - self.plan.total) > _DRIFT * self.plan.total:
-            self.plan.bend(images, self.plan.progress(images), total)
 
 
 class _AskedToStop(Exception):  # noqa: N818 - no error

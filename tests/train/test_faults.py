@@ -197,7 +197,7 @@ def test_the_folder_of_a_run_that_went_back(tmp_path: Path, trainer: Make, recip
     stream, told = io.StringIO(), []
     line = ProgressLine(stream)
     for event in folder.record(playing.run()):
-        line.show(event, playing.plan)
+        line.show(event, playing.course.plan)
         if isinstance(event, Faulted):
             told.append(event)
         if isinstance(event, Saved) and event.clock.step == 15:

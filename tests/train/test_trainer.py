@@ -264,7 +264,7 @@ def test_a_budget_in_seconds_is_kept_scoring_included(trainer: Make, recipe: Rec
     assert sum(isinstance(e, Scored) for e in events) == 4
     # The plan that it bent to is written down and replays to the same end.
     replay = [tuple(knot) for knot in playing.state()[1]["plan"]]
-    assert replay[-1] == (playing.plan.total, 1.0)
+    assert replay[-1] == (playing.course.plan.total, 1.0)
 
 
 def patient(recipe: Recipe, schedule: Schedule, **patience: float) -> Recipe:
@@ -279,10 +279,10 @@ def test_a_run_that_gets_no_better_lands(trainer: Make, recipe: Recipe) -> None:
     playing = trainer(lands, judge=FakeJudge(5, 3, 4, 4, 4))
     clocks = [e.clock for e in playing.run() if isinstance(e, Scored)]
     assert [clock.images for clock in clocks[:4]] == [16, 32, 48, 64]
-    assert playing.landing == 64
+    assert playing.course.landing == 64
     assert playing.done
     assert (clocks[-1].images, clocks[-1].progress) == (80, 1.0)
-    assert playing.plan.progress(72) == pytest.approx((1 / 3 + 1) / 2)  # the rate falls evenly to its end
+    assert playing.course.plan.progress(72) == pytest.approx((1 / 3 + 1) / 2)  # the rate falls evenly to its end
     assert "no clearly better score since 32 images, so from 64 images on" in playing.why_ended()
 
 
@@ -400,11 +400,11 @@ def test_what_is_saved_by_time_is_finite(trainer: Make, recipe: Recipe) -> None:
 def test_a_run_that_is_done_a_little_early_is_done(trainer: Make, recipe: Recipe) -> None:
     """The plan's last step is a report's step too, and seconds are left: the plan is not drawn out at rate 0."""
     playing = trainer(recipe.replace(train=recipe.train.replace(budget=Budget(amount=1000.0))))
-    playing.step, playing.seconds = 20, 500.0
-    playing.plan.bend(80, 0.5, 160)
+    playing.step, playing.course.seconds = 20, 500.0
+    playing.course.plan.bend(80, 0.5, 160)
     assert playing.done
-    playing._replan()
-    assert playing.plan.total == 160
+    playing.course.hold(playing.clock.images)
+    assert playing.course.plan.total == 160
 
 
 def test_what_a_game_remembers_is_in_the_log_and_in_the_state(trainer: Make, recipe: Recipe) -> None:
