@@ -1,10 +1,11 @@
 """Runs that are killed at random moments and resumed until they end, beside one that was left alone.
 
-    python bench/killing.py [--jobs "mlp mnist" "dcgan digits"] [--kills 50] [--told 20] [--seed 0] [--quick]
+    python bench/killing.py [--jobs "mlp mnist" "dcgan digits"] [--kills 60] [--told 20] [--seed 0] [--quick]
                             [--work DIR] [--out docs/figures/killing.json]
 
 Each job is a command, `sparring train`, with a budget in images. It runs once undisturbed, and once more in a process
-that gets SIGKILL at `--kills` moments and is followed by `sparring resume` each time. Then both folders are compared:
+that gets SIGKILL at up to `--kills` moments (fewer where the run ends before) and is followed by `sparring resume` each
+time. Then both folders are compared:
 every tensor of the last checkpoint bit by bit (weights, averages, optimiser states), the model and the other
 checkpoints that both keep, every row of log, scores and alarms, the verdict, every pixel of the samples, of the advice
 and of the nearest neighbours. Only what a clock says (`CLOCKS`) is left out.
@@ -359,7 +360,7 @@ def signalled_run(
                 found.refused.append(f"exit code {life.code}: {' '.join(life.text.strip().splitlines()[-1:])}")
             break
         found.deaths.append((doing([mark for mark in life.marks if mark.at <= life.signalled]), life))
-        names, step = _whole_checkpoints(run, found.unreadable)
+        names, step = whole_checkpoints(run, found.unreadable)
         begun = [mark.step for mark in life.marks if mark.name == "step" and mark.at <= life.signalled]
         found.off.append(None if not begun or not names else begun[-1] + 1 - step)
         if begun:
@@ -379,7 +380,7 @@ def _next(job: Job, run: Path) -> list[str]:
     return ["train", *job.arguments, "--out", "run"]
 
 
-def _whole_checkpoints(run: Path, unreadable: list[str]) -> tuple[list[str], int]:
+def whole_checkpoints(run: Path, unreadable: list[str]) -> tuple[list[str], int]:
     """The checkpoints of a folder and the step of the last; those that can't be read are added to `unreadable`. Tensors
     without a JSON file are no checkpoint yet."""
     from sparring.core.errors import RequestError
@@ -497,8 +498,8 @@ def prove(job: Job, folder: Path, kills: int, seed: int) -> tuple[dict[str, Any]
         "refused": killed.refused,
         "differences": different,
         "left_behind": left_behind(folder / "killed" / "run"),
-        "lost_steps": _spread(killed.lost_steps),
-        "lost_seconds": _spread(killed.lost_seconds),
+        "lost_steps": spread(killed.lost_steps),
+        "lost_seconds": spread(killed.lost_seconds),
         "seconds_undisturbed": round(life.ended - life.started, 1),
         "seconds_killed": round(time.monotonic() - began, 1),
     }, life
@@ -526,7 +527,7 @@ def tell(job: Job, folder: Path, undisturbed: Life, count: int, seed: int) -> di
     return {
         "job": job.name,
         "signals": rows,
-        "seconds_until_exit": _spread([row["seconds_until_exit"] for row in rows]),
+        "seconds_until_exit": spread([row["seconds_until_exit"] for row in rows]),
         "exit_codes": dict(Counter(str(row["exit_code"]) for row in rows)),
         "unreadable": told.unreadable,
         "refused": told.refused,
@@ -534,7 +535,7 @@ def tell(job: Job, folder: Path, undisturbed: Life, count: int, seed: int) -> di
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
     if not values:
         return {}
     return {"median": round(statistics.median(values), 2), "most": round(max(values), 2)}
@@ -543,7 +544,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 def measure() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", nargs="*", default=[job.name for job in JOBS])
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--told", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="12 kills and 4 signals of the digits alone")

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from killing import _spread, _whole_checkpoints, differences, left_behind
+from killing import differences, left_behind, spread, whole_checkpoints
 from safetensors.numpy import load_file
 
 BUDGET = 192_000
@@ -136,14 +136,14 @@ def killed(folder: Path, kills: int, seed: int, usual: tuple[float, float]) -> d
             continue
         ends.append(seconds)
         whom[victim] += 1
-        _whole_checkpoints(folder / "run", unreadable)
+        whole_checkpoints(folder / "run", unreadable)
         lost.append(progress(folder) - before)
     last = launch(folder, arguments(folder)).wait(timeout=600) if not (folder / "run" / "finished.json").exists() else 0
     return {
         "kills": sum(whom.values()),
         "whom": dict(whom),
-        "seconds_to_end": _spread(ends),
-        "images_gained_between_kills": _spread(lost),
+        "seconds_to_end": spread(ends),
+        "images_gained_between_kills": spread(lost),
         "last_exit_code": last,
         "unreadable": unreadable,
         "left_behind": left_behind(folder / "run"),

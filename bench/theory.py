@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparring.core.game import START, Exchange
+from sparring.core.exchange import START, Exchange
 from sparring.core.protocols import Batch
 from sparring.games.adversarial import Adversarial, Extragradient, Simultaneous
 from sparring.games.objectives import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein

@@ -10,7 +10,8 @@ is held back where its logits grow without saying more.
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sparring.core.game import Critic, Objective, Penalty, Seen
+from sparring.core.exchange import Seen
+from sparring.core.game import Critic, Objective, Penalty
 from sparring.core.protocols import DataSpec, SourceSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.penalties import R1

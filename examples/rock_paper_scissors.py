@@ -11,7 +11,8 @@ against the others as they would be a few steps later (unrolling, Metz et al. 20
 import torch
 from torch import Tensor, nn
 
-from sparring.core.game import START, Exchange, Game, Phase
+from sparring.core.exchange import START, Exchange
+from sparring.core.game import Game, Phase
 from sparring.core.protocols import Batch
 from sparring.games.unrolled import unroll
 from sparring.train.optimizers import SGD

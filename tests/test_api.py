@@ -14,7 +14,7 @@ from torch import nn
 
 from sparring import GAN, Discriminator, Generator
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.display import EpochBar
 from sparring.games import Adversarial, Packing
 from sparring.games.priors import Gaussian

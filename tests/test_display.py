@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.display import ProgressLine, step_text
 from sparring.train.events import Scored, Stepped
 from sparring.train.schedule import Plan

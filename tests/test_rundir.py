@@ -12,7 +12,8 @@ from PIL import Image
 
 from sparring import rundir
 from sparring.core.errors import TrainingError
-from sparring.core.game import Clock, Critic
+from sparring.core.exchange import Clock
+from sparring.core.game import Critic
 from sparring.core.protocols import Batch, DataSpec, SourceSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.priors import Gaussian

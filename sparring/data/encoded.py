@@ -11,11 +11,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sparring.core.errors import RequestError, SourceError
 from sparring.data.limits import printable
-from sparring.data.pixels import Refused, Size, decode, open_image, upright_size
+from sparring.data.pixels import NAMES, Refused, Size, cut, decode, header, open_image
 from sparring.data.streamed import Rows
 from sparring.data.tensors import OFFSET
 
@@ -25,48 +24,6 @@ PAUSES = (0.1, 0.5, 2.0)
 """Seconds before each new try to read what could not be read."""
 NEIGHBOURS = 16
 """Samples after a damaged one that are tried in its place."""
-
-
-class Header(NamedTuple):
-    """What an image says of itself before its pixels are decoded."""
-
-    size: Size
-    channels: int
-    """The fewest that lose nothing: 1, 3 or 4."""
-    deep: bool
-    """16 bits a pixel."""
-    words: tuple[str, ...]
-    """What decoding will change, as `pixels.decode` calls it."""
-
-
-def header(data: bytes) -> Header:
-    """The header of an image file; raises `Refused` for one that will not be decoded, and whatever Pillow raises."""
-    with open_image(data) as image:
-        channels, deep, word = _kind(image)
-        said = {
-            "first frame of several": getattr(image, "is_animated", False),
-            "EXIF orientation applied": image.getexif().get(0x0112, 1) in range(2, 9),
-            word: word,
-        }
-        return Header(upright_size(image), channels, deep, tuple(text for text, is_so in said.items() if is_so))
-
-
-_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3, "LAB": 3, "LA": 4, "PA": 4, "RGBA": 4}
-_WORDS = {"1": "1-bit to grey", "LA": "grey with alpha to RGBA", "P": "palette to RGB", "PA": "palette to RGBA"}
-_WORDS |= {mode: f"{mode} to RGB" for mode in ("CMYK", "YCbCr", "LAB")}
-_CLEAR = {"1": "1-bit", "L": "grey", "P": "palette", "RGB": "RGB"}
-_CLEAR = {mode: f"{name} with transparency to RGBA" for mode, name in _CLEAR.items()}
-
-
-def _kind(image: Image.Image) -> tuple[int, bool, str]:
-    transparent = "transparency" in image.info
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        return 1, True, ""
-    if image.mode not in _CHANNELS:
-        raise Refused(f"pixels of kind {image.mode}; expected 8-bit or 16-bit grey, or 8-bit colour")
-    if transparent and image.mode in _CLEAR:
-        return 4, False, _CLEAR[image.mode]
-    return _CHANNELS[image.mode], False, _WORDS.get(image.mode, "")
 
 
 class Form(NamedTuple):
@@ -98,14 +55,15 @@ class Seen(NamedTuple):
             with warnings.catch_warnings():
                 # Pillow warns of bombs and broken metadata where it could refuse: here it must refuse.
                 warnings.filterwarnings("error", module=r"PIL\.")
-                found = header(data)
+                with open_image(data) as image:
+                    found = header(image)
         except Refused as error:
             return printable(str(error))
         except Exception as error:  # hostile bytes make decoders raise anything at all
             return printable(f"cannot be decoded ({type(error).__name__}: {error})")
         self.sizes[f"{found.size[0]}x{found.size[1]}"] += 1
         self.channels["deep" if found.deep else str(found.channels)] += 1
-        self.words.update(found.words)
+        self.words.update(found.converted)
         return ""
 
     def merge(self, others: Iterable[Seen]) -> Seen:
@@ -132,22 +90,18 @@ def form_of(found: Seen, size: Size | None, where: str) -> Form:
     return Form(size or (height, width), channels, bool(deep), size is not None)
 
 
-_NAMES = {"1": "grey", "3": "RGB", "4": "RGBA"}
-
-
 def changes(found: Seen, form: Form) -> dict[str, Any]:
     """The report's `sizes`, `converted`, `resized` and `cropped`."""
     converted = Counter(found.words)
     for name, count in found.channels.items():
         if name != "deep" and int(name) < form.channels:
-            converted[f"{_NAMES[name]} to {_NAMES[str(form.channels)]}, as others need it"] += count
+            converted[f"{NAMES[int(name)]} to {NAMES[form.channels]}, as others need it"] += count
     resized = cropped = 0
-    height, width = form.size
     for name, count in found.sizes.items():
         h, w = (int(side) for side in name.split("x"))
-        crop = min(h, max(1, round(w * height / width))), min(w, max(1, round(h * width / height)))
-        resized += count * (crop != (height, width))
-        cropped += count * (crop != (h, w))
+        left = cut((h, w), form.size)
+        resized += count * (left != form.size)
+        cropped += count * (left != (h, w))
     return {
         "sizes": dict(found.sizes.most_common()),
         "converted": dict(sorted(converted.items())),

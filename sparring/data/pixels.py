@@ -21,6 +21,19 @@ class Refused(Exception):  # noqa: N818 (a verdict on a file, not a fault of our
     """Why one file is left out; the message is what the report says."""
 
 
+class Header(NamedTuple):
+    """What decoding will make of an image."""
+
+    size: Size
+    """Once it is upright."""
+    channels: int
+    """The fewest that lose nothing: 1, 3 or 4."""
+    deep: bool
+    """Grey of 16 bits; all else is brought to 8."""
+    converted: tuple[str, ...]
+    """What of its meaning changes, in words."""
+
+
 class Picture(NamedTuple):
     """One decoded image: pixels [H, W, C] uint8, or [H, W, 1] uint16 for 16-bit grey."""
 
@@ -32,9 +45,11 @@ class Picture(NamedTuple):
 
 _IS_DEEP = "sparring: 16-bit samples"
 _START_OF_SCAN = b"\xff\xda"  # ITU T.81, table B.1; within the data of a scan 0xff is never followed by 0xda
-_TARGETS = {"1": "L", "L": "L", "LA": "RGBA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "RGBX": "RGB"}
-_TARGETS |= {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB"}
+_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3, "LAB": 3, "LA": 4, "PA": 4, "RGBA": 4}
+_MAY_BE_CLEAR = ("1", "L", "P", "RGB")  # modes beside which a file may name a level or a colour that is transparent
 _WORDS = {"1": "1-bit", "L": "grey", "LA": "grey with alpha", "P": "palette", "PA": "palette with alpha"}
+NAMES = {1: "grey", 3: "RGB", 4: "RGBA"}
+"""What images of so many channels are called."""
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -61,44 +76,59 @@ def open_image(data: bytes) -> Image.Image:
 def upright_size(image: Image.Image) -> Size:
     """(H, W) once the EXIF orientation is applied."""
     # Of a TIFF, Pillow gives the sides as they will be.
-    turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    turned = image.format != "TIFF" and _orientation(image) >= 5
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def decode(image: Image.Image, size: Size | None = None) -> Picture:
-    """Upright pixels of an opened image as grey, RGB or RGBA in 8 bits, or grey in 16, fitted to `size` if given.
+def _orientation(image: Image.Image) -> int:
+    """From 1, which is upright, to 8. Pillow decodes a PNG to see whether EXIF comes after its pixels."""
+    value = image.getexif().get(0x0112, 1)
+    return int(value) if value in range(1, 9) else 1
+
+
+def header(image: Image.Image) -> Header:
+    """What decoding will make of an opened image.
 
     Nothing loses colour or transparency; what has no such form (floats, 32-bit integers) raises `Refused`.
     """
-    converted: list[str] = []
+    converted = []
     if getattr(image, "is_animated", False):
         converted.append("first frame of several")
-    deep_colour = image.mode not in ("I", "I;16", "I;16B", "I;16L") and image.info.get(_IS_DEEP)
-    if image.getexif().get(0x0112, 1) in range(2, 9):
+    if _orientation(image) > 1:
         converted.append("EXIF orientation applied")
-        image = ImageOps.exif_transpose(image)
-    mode, transparent = image.mode, "transparency" in image.info
+    mode, size, transparent = image.mode, upright_size(image), "transparency" in image.info
     if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
         if transparent:
             raise Refused("16-bit grey with a transparent level; save it without, or as 8-bit RGBA")
-        image.load()
+        return Header(size, 1, True, tuple(converted))
+    if mode not in _CHANNELS:
+        raise Refused(f"pixels of kind {mode}; expected 8-bit or 16-bit grey, or 8-bit colour (floats go in .npy)")
+    clear = transparent and mode in _MAY_BE_CLEAR
+    channels = 4 if clear else _CHANNELS[mode]
+    word = _WORDS.get(mode, mode) + (" with transparency" if clear else "")
+    if mode != "RGBX" and word != NAMES[channels]:
+        converted.append(f"{word} to {NAMES[channels]}")
+    if image.info[_IS_DEEP]:
+        converted.append("16-bit colour to 8-bit")
+    return Header(size, channels, False, tuple(converted))
+
+
+def decode(image: Image.Image, size: Size | None = None) -> Picture:
+    """Upright pixels of an opened image as `header` says, fitted to `size` if given; raises `Refused` as it does."""
+    found = header(image)
+    if _orientation(image) > 1:
+        image = ImageOps.exif_transpose(image)
+    image.load()
+    if found.deep:
         pixels: Pixels = np.asarray(image).astype(np.uint16)
     else:
-        target = "RGBA" if transparent and mode in ("1", "L", "P", "RGB") else _TARGETS.get(mode)
-        if target is None:
-            raise Refused(f"pixels of kind {mode}; expected 8-bit or 16-bit grey, or 8-bit colour (floats go in .npy)")
-        word = _WORDS.get(mode, mode) + (" with transparency" if transparent and mode in ("1", "L", "P", "RGB") else "")
-        image.load()
-        if mode not in (target, "RGBX"):
-            converted.append(f"{word} to {'grey' if target == 'L' else target}")
-        if deep_colour:
-            converted.append("16-bit colour to 8-bit")
-        pixels = np.asarray(image if mode == target else image.convert(target))
+        mode = {1: "L", 3: "RGB", 4: "RGBA"}[found.channels]
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if size is None:
-        return Picture(pixels, tuple(converted))
+        return Picture(pixels, found.converted)
     pixels, resized, cropped = fit(pixels, size)
-    return Picture(pixels, tuple(converted), resized, cropped)
+    return Picture(pixels, found.converted, resized, cropped)
 
 
 def _is_deep(args: object) -> bool:
@@ -107,6 +137,12 @@ def _is_deep(args: object) -> bool:
         if (isinstance(arg, str) and ";16" in arg) or (isinstance(arg, int) and arg == 65535):
             return True
     return False
+
+
+def cut(found: Size, size: Size) -> Size:
+    """The sides [h, w] that are left of an image of sides `found` once it has the aspect of `size`, to a pixel."""
+    (h, w), (height, width) = found, size
+    return min(h, max(1, round(w * height / width))), min(w, max(1, round(h * width / height)))
 
 
 def fit(pixels: NDArray[Any], size: Size) -> tuple[NDArray[Any], bool, bool]:
@@ -118,7 +154,7 @@ def fit(pixels: NDArray[Any], size: Size) -> tuple[NDArray[Any], bool, bool]:
     """
     height, width = size
     h, w = pixels.shape[:2]
-    crop_h, crop_w = min(h, max(1, round(w * height / width))), min(w, max(1, round(h * width / height)))
+    crop_h, crop_w = cut((h, w), size)
     cropped, resized = (crop_h, crop_w) != (h, w), (crop_h, crop_w) != (height, width)
     top, left = (h - crop_h) // 2, (w - crop_w) // 2
     pixels = pixels[top : top + crop_h, left : left + crop_w]

@@ -10,20 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
+from sparring.core.exchange import Clock, Exchange, Memory, Seen
 from sparring.core.game import (
-    Clock,
     Constraint,
     Critic,
-    Exchange,
     Game,
     GeneratorPenalty,
     History,
-    Memory,
     Objective,
     Part,
     Penalty,
     Phase,
-    Seen,
     Show,
 )
 from sparring.core.protocols import Batch, DataSpec

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Exchange, Seen
+from sparring.core.exchange import Exchange, Seen
+from sparring.core.game import Critic
 from sparring.core.protocols import Batch, DataSpec
 from sparring.games.adversarial import Adversarial
 

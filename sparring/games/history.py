@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock, History, Memory
+from sparring.core.exchange import Clock, Memory
+from sparring.core.game import History
 from sparring.core.protocols import Batch, DataSpec
 
 WEIGHTS = "weights."

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Memory, Part, Seen
+from sparring.core.exchange import Memory, Seen
+from sparring.core.game import Part
 from sparring.core.protocols import DataSpec
 
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Exchange
+from sparring.core.exchange import Exchange
+from sparring.core.game import Critic
 from sparring.core.protocols import Batch
 from sparring.games.adversarial import Adversarial
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Constraint, Critic, GeneratorPenalty, Memory, Objective, Part, Penalty, Seen, Show
+from sparring.core.exchange import START, Memory, Seen
+from sparring.core.game import Constraint, Critic, GeneratorPenalty, Objective, Part, Penalty, Show
 from sparring.core.protocols import DataSpec
 from sparring.core.spec import to_json
 from sparring.testing.expect import expect, round_trip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Budget, Plan
 from sparring.train.scores import Entered, Ledger

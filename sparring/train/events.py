@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.core.protocols import Batch
 from sparring.train.health import Alarm
 from sparring.train.mend import Mending

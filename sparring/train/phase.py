@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparring.core.game import Clock, Exchange, Phase
+from sparring.core.exchange import Clock, Exchange
+from sparring.core.game import Phase
 from sparring.train.faults import NotFiniteError, OutOfMemoryError, memory_watched
 from sparring.train.player import Player
 from sparring.train.ranks import Ranks

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock, Constraint
+from sparring.core.exchange import Clock
+from sparring.core.game import Constraint
 from sparring.core.spec import Spec
 from sparring.train.optimizers import Optimizer
 

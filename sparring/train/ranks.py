@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sparring.core.errors import RequestError, SourceError, TrainingError
-from sparring.core.game import Rows
+from sparring.core.exchange import Rows
 from sparring.train.faults import OutOfMemoryError, memory_watched
 
 _PATIENCE = timedelta(minutes=30)  # the first process scores while the others wait

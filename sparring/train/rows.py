@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from sparring.core.game import Rows
+from sparring.core.exchange import Rows
 
 _FREE = (torch.rand, torch.randn)
 _LIKE = {torch.rand_like: torch.rand, torch.randn_like: torch.randn}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.train.recipe import Scoring
 from sparring.train.stopping import Progress
 

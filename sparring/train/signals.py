@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from sparring.core.game import Critic, Exchange
+from sparring.core.exchange import Exchange
+from sparring.core.game import Critic
 from sparring.core.protocols import Batch
 from sparring.train.phase import frozen
 

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError, SourceError, TrainingError
-from sparring.core.game import START, Clock, Critic, Exchange
-from sparring.core.protocols import Batch, Source
+from sparring.core.exchange import START, Clock, Exchange
+from sparring.core.game import Critic
+from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.seeds import derive
 from sparring.train.care import Care
 from sparring.train.course import Course
@@ -73,32 +74,12 @@ class Trainer:
         self.faults = 0
         """How often the run has gone back because of numbers that were not finite."""
         self._seed("init")
-        generator = recipe.generator.build(source.spec, recipe.prior.dim).to(device)
-        discriminator = recipe.discriminator.build(recipe.game.shown(source.spec), recipe.prior.dim).to(device)
-        if source.spec.is_image:
-            # What nn.Module.to declares for this keyword is narrower than what it takes.
-            generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.players = {
-            "discriminator": Player(discriminator, recipe.optimizers.discriminator, None),
-            "generator": Player(generator, recipe.optimizers.generator, train.average),
-        }
+        self.players = _players(recipe, source.spec, device)
         self.nets = {name: player.net for name, player in self.players.items()}
         recipe.game.check(source.spec, self.nets)
-        together = recipe.game.critic(self.nets, START, {}).together
-        if train.batch % together:
-            raise RequestError(
-                f"train.batch: expected a multiple of {together}, a pack of samples, found {train.batch}"
-            )
-        if self.ranks.count > 1 and not recipe.game.divides:
-            raise RequestError(f"{type(recipe.game).__name__} can't be divided among processes; start one alone")
-        if train.batch % (self.ranks.count * together):
-            raise RequestError(
-                f"train.batch: expected a multiple of {self.ranks.count * together}, so that {self.ranks.count} "
-                f"processes have equal parts, found {train.batch}"
-            )
+        _check_batch(recipe, recipe.game.critic(self.nets, START, {}).together, self.ranks.count)
         for mend in train.mend:
-            mend.check(recipe.game, source.spec, discriminator)
+            mend.check(recipe.game, source.spec, self.nets["discriminator"])
         self.memory = {k: v.to(device) for k, v in recipe.game.start(source.spec, self.nets).items()}
         self.care = Care(recipe.game, train.mend)
         self.game, self.phases = recipe.game, recipe.game.phases()
@@ -489,6 +470,34 @@ class Trainer:
             torch.default_generator.manual_seed(seed)  # ten times as quick as seeding every device
         else:
             torch.manual_seed(seed)
+
+
+def _players(recipe: Recipe, data: DataSpec, device: torch.device) -> dict[str, Player]:
+    """Both players on a device, with initial weights."""
+    generator = recipe.generator.build(data, recipe.prior.dim).to(device)
+    discriminator = recipe.discriminator.build(recipe.game.shown(data), recipe.prior.dim).to(device)
+    if data.is_image:
+        # What nn.Module.to declares for this keyword is narrower than what it takes.
+        generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return {
+        "discriminator": Player(discriminator, recipe.optimizers.discriminator, None),
+        "generator": Player(generator, recipe.optimizers.generator, recipe.train.average),
+    }
+
+
+def _check_batch(recipe: Recipe, together: int, count: int) -> None:
+    """Raises `RequestError` for a batch that packs of `together` samples, or so many processes, don't divide."""
+    batch = recipe.train.batch
+    if batch % together:
+        raise RequestError(f"train.batch: expected a multiple of {together}, a pack of samples, found {batch}")
+    if count > 1 and not recipe.game.divides:
+        raise RequestError(f"{type(recipe.game).__name__} can't be divided among processes; start one alone")
+    if batch % (count * together):
+        raise RequestError(
+            f"train.batch: expected a multiple of {count * together}, so that {count} processes have equal parts, "
+            f"found {batch}"
+        )
 
 
 class _AskedToStop(Exception):  # noqa: N818 - no error

@@ -59,4 +59,4 @@ def test_what_is_larger_is_refused_at_once(build: Callable[[], nn.Module], said:
 def test_afterwards_nothing_is_counted() -> None:
     with no_larger_than(19):
         pass
-    nn.Linear(10, 10)
+    assert nn.Linear(10, 10).weight.numel() == 100

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Critic, Exchange, Objective, Penalty, Seen, Show
+from sparring.core.exchange import START, Exchange, Seen
+from sparring.core.game import Critic, Objective, Penalty, Show
 from sparring.core.protocols import Batch, DataSpec, SourceSpec
 from sparring.core.spec import from_json, to_json
 from sparring.data.tensors import from_arrays

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Exchange, Memory, Objective, Seen
+from sparring.core.exchange import START, Exchange, Memory, Seen
+from sparring.core.game import Objective
 from sparring.core.protocols import Batch, DataSpec
 from sparring.games.adversarial import Adversarial, Extragradient, Simultaneous
 from sparring.games.moves import Balanced, Moves, Pretrained, Switch, share_in_order

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Memory, Objective, Seen
+from sparring.core.exchange import START, Memory, Seen
+from sparring.core.game import Objective
 from sparring.core.protocols import DataSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import BEGAN, EBGAN, MAGAN

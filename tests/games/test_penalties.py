@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Critic, Exchange, Penalty, Seen, Show
+from sparring.core.exchange import START, Exchange, Seen
+from sparring.core.game import Critic, Penalty, Show
 from sparring.core.protocols import Batch, DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.adversarial import Adversarial

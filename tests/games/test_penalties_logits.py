@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Clock, Critic, Memory, Seen, Show
+from sparring.core.exchange import START, Clock, Memory, Seen
+from sparring.core.game import Critic, Show
 from sparring.core.protocols import DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.penalties import BalancedConsistency, Consistency, LeCam

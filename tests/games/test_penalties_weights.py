@@ -9,7 +9,8 @@ from torch.autograd.functional import jacobian
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Critic, Exchange, GeneratorPenalty, Penalty, Seen
+from sparring.core.exchange import START, Exchange, Seen
+from sparring.core.game import Critic, GeneratorPenalty, Penalty
 from sparring.core.protocols import Batch, DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.adversarial import Adversarial

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Exchange, Seen
+from sparring.core.exchange import START, Exchange, Seen
 from sparring.core.protocols import Batch, DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.adversarial import Adversarial

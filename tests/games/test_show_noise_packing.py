@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Exchange
+from sparring.core.exchange import START, Exchange
 from sparring.core.protocols import Batch, DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.adversarial import Adversarial

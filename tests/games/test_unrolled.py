@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import START, Critic, Exchange, Objective, Penalty, Seen
+from sparring.core.exchange import START, Exchange, Seen
+from sparring.core.game import Critic, Objective, Penalty
 from sparring.core.protocols import Batch
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import Minimax, NonSaturating, Relativistic, Wasserstein

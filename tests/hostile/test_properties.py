@@ -100,9 +100,9 @@ def test_a_damaged_array_is_refused_or_what_numpy_reads(
 
 def leaves(name: str) -> bool:
     """Whether a path would lie outside of the folder that it is unpacked to, on any system."""
-    inside = posixpath.normpath(posixpath.join("/root/here", name.replace("\\", "/")))
-    there = ntpath.normpath(ntpath.join("X:\\root\\here", name))
-    return not (inside + "/").startswith("/root/here/") or not (there + "\\").startswith("X:\\root\\here\\")
+    inside = posixpath.normpath(posixpath.join("/somewhere/here", name.replace("\\", "/")))
+    there = ntpath.normpath(ntpath.join("X:\\somewhere\\here", name))
+    return not (inside + "/").startswith("/somewhere/here/") or not (there + "\\").startswith("X:\\somewhere\\here\\")
 
 
 @SLOW

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Seen
+from sparring.core.exchange import Seen
+from sparring.core.game import Critic
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.core.spec import from_json, to_json
 from sparring.data.tensors import Resident, from_arrays

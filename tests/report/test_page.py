@@ -21,7 +21,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.data.open import Data
 from sparring.data.tensors import from_arrays
 from sparring.games.adversarial import Adversarial

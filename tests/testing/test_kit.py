@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from sparring.core.exchange import Exchange, Memory, Seen
 from sparring.core.execute import load_file
-from sparring.core.game import Constraint, Critic, Exchange, GeneratorPenalty, Memory, Objective, Penalty, Seen, Show
+from sparring.core.game import Constraint, Critic, GeneratorPenalty, Objective, Penalty, Show
 from sparring.core.protocols import DataSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import NonSaturating

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import sparring.train.ranks
 from sparring.core.errors import SourceError, TrainingError
-from sparring.core.game import Exchange
+from sparring.core.exchange import Exchange
 from sparring.core.protocols import Batch, NetworkSpec, SourceSpec
 from sparring.data.tensors import from_arrays
 from sparring.games import (

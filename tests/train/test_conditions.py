@@ -12,7 +12,7 @@ from torch import Tensor
 
 import sparring.api
 from sparring.core.errors import RequestError
-from sparring.core.game import Exchange
+from sparring.core.exchange import Exchange
 from sparring.core.protocols import Batch, DataSpec, SourceSpec
 from sparring.data.tensors import Resident, from_arrays
 from sparring.games.adversarial import Adversarial

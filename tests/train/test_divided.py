@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Rows
+from sparring.core.exchange import Rows
 from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import RelativisticAverage
 from sparring.games.unrolled import Unrolled

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sparring.core.errors import SourceError, TrainingError
-from sparring.core.game import Exchange, Objective
+from sparring.core.exchange import Exchange
+from sparring.core.game import Objective
 from sparring.data.tensors import Resident
 from sparring.display import ProgressLine
 from sparring.games.adversarial import Adversarial

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError, TrainingError
-from sparring.core.game import Clock, Critic, Exchange, Show
+from sparring.core.exchange import Clock, Exchange
+from sparring.core.game import Critic, Show
 from sparring.core.protocols import Batch
 from sparring.data.tensors import Resident, from_arrays
 from sparring.display import ProgressLine

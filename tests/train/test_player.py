@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.train.optimizers import SGD, Adam, Optimizer, RMSprop
 from sparring.train.player import Average, Player
 from sparring.train.schedule import InverseDecay

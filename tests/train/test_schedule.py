@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.train.schedule import Budget, Constant, Cosine, InverseDecay, Plan, parse_budget
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.train.recipe import Scoring
 from sparring.train.scores import Entered, Ledger
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Memory, Seen
+from sparring.core.exchange import Memory, Seen
 from sparring.core.protocols import DataSpec
 from sparring.games.objectives.energy import Energy
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Memory, Seen
+from sparring.core.exchange import Memory, Seen
 from sparring.core.protocols import DataSpec
 from sparring.games.objectives.energy import EBGAN
 

@@ -10,7 +10,8 @@ from typing import Self
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock, Critic, Memory, Penalty, Seen, Show
+from sparring.core.exchange import Clock, Memory, Seen
+from sparring.core.game import Critic, Penalty, Show
 from sparring.core.protocols import DataSpec
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Penalty, Seen
+from sparring.core.exchange import Seen
+from sparring.core.game import Critic, Penalty
 from sparring.games.penalties.gradient import gradients, lengths
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparring.core.game import Critic, Seen
+from sparring.core.exchange import Seen
+from sparring.core.game import Critic
 
 
 def gradients(logits: Tensor, x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Memory, Penalty, Seen
+from sparring.core.exchange import Memory, Seen
+from sparring.core.game import Critic, Penalty
 from sparring.core.protocols import DataSpec
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, GeneratorPenalty, Memory, Part, Penalty, Seen
+from sparring.core.exchange import Memory, Seen
+from sparring.core.game import Critic, GeneratorPenalty, Part, Penalty
 from sparring.core.protocols import DataSpec
 
 _LAYERS = nn.Linear | nn.modules.conv._ConvNd

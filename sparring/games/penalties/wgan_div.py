@@ -7,7 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Critic, Penalty, Seen
+from sparring.core.exchange import Seen
+from sparring.core.game import Critic, Penalty
 from sparring.games.penalties.gradient import gradients_between, lengths
 
 
