@@ -51,7 +51,10 @@ class TrainedGenerator:
         """The samples with numbers start .. start + count - 1 of the sequence that belongs to a seed."""
         classes = self.data.num_classes
         y = None
-        if self.data.y_shape:
+        if self.data.y_shape and labels is None and self.data.form is not None:
+            random = torch.Generator().manual_seed(derive(seed, "sample conditions", start))
+            y = self.data.form.conditions(count, random)
+        elif self.data.y_shape:
             if labels is None or labels.shape[1:] != self.data.y_shape:
                 found = "none" if labels is None else f"labels of shape {list(labels.shape)}"
                 raise RequestError(
@@ -67,9 +70,12 @@ class TrainedGenerator:
                 raise RequestError(f"--label: expected 0 to {classes - 1}, found {int(y.min())} to {int(y.max())}")
         elif classes:
             y = torch.arange(start, start + count) % classes
-        z = self.prior.draw(count, torch.Generator().manual_seed(derive(seed, "sample", start)), truncation)
+        random = torch.Generator().manual_seed(derive(seed, "sample", start))
+        truncated = getattr(self.net, "truncated", None)  # nearer to the mean of w instead of z, where there is a w
+        z = self.prior.draw(count, random, None if truncated else truncation)
         with torch.inference_mode():
-            x = self.net(z, y).float().clamp(-1, 1)
+            made = self.net(z, y) if truncation is None or truncated is None else truncated(z, y, truncation)
+        x = made.float().clamp(-1, 1)
         return Batch(x.contiguous(), y)
 
 

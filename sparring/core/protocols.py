@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from sparring.core.forms import Form
 from sparring.core.spec import Spec
 
 
@@ -25,7 +26,10 @@ class DataSpec(Spec):
     name: str
     """What people call it: `mnist`, or the folder's name."""
     shape: tuple[int, ...]
-    """Shape of one sample as networks see it: (C, H, W) for images, (D,) for vectors."""
+    """Shape of one sample as networks see it: (C, H, W) for images, (D,) for vectors and rows of tables, (T, C) for
+    series, (T, V) for texts."""
+    form: Form | None = None
+    """What the numbers mean, where samples are series, texts or rows of a table."""
     levels: int = 256
     """Distinct values of a stored pixel: 256 (8-bit), 65536 (16-bit), or 0 for floats."""
     num_classes: int = 0

@@ -145,7 +145,7 @@ class Judge:
             raise RequestError(f"num_samples: expected at least {self.fewest}, found {num_samples}")
         fake = measure(self.network, self._ask(sample, num_samples), self.data.levels, self.keep)
         split = self.reference["split"]
-        setting = Setting(self.network, seed, self._held, self.data.num_classes, split, generate, prior)
+        setting = Setting(self.network, seed, self._held, self.data.num_classes, self.data, split, generate, prior)
         notes = []
         values: dict[str, float] = {}
         if fake.non_finite:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 from torch import Tensor
 
 from sparring.core.game import Prior
+from sparring.core.protocols import DataSpec
 from sparring.core.spec import Spec
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.summary import Summary
@@ -44,6 +45,8 @@ class Setting(NamedTuple):
     """Real samples that the generator was not trained on."""
     num_classes: int = 0
     """Of the labels y, not of the network's own classes."""
+    data: DataSpec | None = None
+    """What is known of the samples: their shape, and the form that says what their numbers mean."""
     split: str = ""
     """Which part of its source the reference is: `train`, `test` or another name."""
     generate: Callable[[Tensor, Tensor | None], Tensor] | None = None

@@ -12,7 +12,7 @@ import re
 from typing import Literal
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock
+from sparring.core.exchange import Clock
 from sparring.core.spec import Spec
 
 _UNITS = {

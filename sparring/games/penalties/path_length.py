@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import GeneratorPenalty, Memory
+from sparring.core.exchange import Memory
+from sparring.core.game import GeneratorPenalty
 from sparring.core.protocols import DataSpec
 
 

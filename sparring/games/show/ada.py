@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Memory, Seen, Show
+from sparring.core.exchange import Memory, Seen
+from sparring.core.game import Show
 from sparring.core.protocols import DataSpec
 from sparring.games.show.policy import check_images, check_policy
 from sparring.games.show.warp import warp

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from sparring.core.errors import RequestError
-from sparring.core.game import Clock, Memory, Show
+from sparring.core.exchange import Clock, Memory
+from sparring.core.game import Show
 
 
 class InstanceNoise(Show):
