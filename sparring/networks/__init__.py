@@ -11,6 +11,7 @@ from sparring.networks.condition import (
 from sparring.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.networks.resnet import ResidualDiscriminator, ResidualGenerator
 from sparring.networks.spectral import SpectralNorm
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "Projection",
+    "ResidualDiscriminator",
+    "ResidualGenerator",
     "SpectralNorm",
 ]
