@@ -6,7 +6,7 @@ against these bounds before it allocates anything.
 
 from __future__ import annotations
 
-import os
+from sparring.core.free import all_bytes
 
 MAX_PIXELS = 2**26
 """Pixels of one image (8192×8192): a larger one is refused before it is decoded."""
@@ -26,10 +26,7 @@ DEFLATE_RATIO = 1032
 
 def max_bytes() -> int:
     """Bytes that the samples of one source may take: half of the machine's memory (8 GiB where that is unknown)."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError, OSError):
-        return 2**33
+    return all_bytes() // 2
 
 
 def max_unpacked(packed: int) -> int:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from sparring.core.free import free_bytes
 from sparring.data.encoded import Seen, Unlike, again, form_of
 from sparring.data.index import ROW, Indices, Part, Parted, Stamp
 from sparring.data.index import Rows as Index
-from sparring.data.limits import max_bytes, printable
+from sparring.data.limits import printable
 from sparring.data.listing import choose, list_folder
 from sparring.data.pixels import Refused, Size
 
@@ -137,22 +138,3 @@ class FolderFiles(Parted):
 def too_large(bytes_taken: int) -> bool:
     """Whether so many bytes are more than `SHARE` of the memory that is free."""
     return bytes_taken > SHARE * free_bytes()
-
-
-def free_bytes() -> int:
-    """Bytes that this process may still take: what the machine and its own control group have left, with the pages of
-    files that the system would give back."""
-    free = 2 * max_bytes()
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        group = Path("/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2])
-        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        lines = (group / "memory.stat").read_text().splitlines()
-        cached = sum(int(line.split()[1]) for line in lines if line.startswith(("active_file ", "inactive_file ")))
-        return max(0, min(free, limit - used + cached))
-    except (OSError, ValueError):  # no group, or no limit ("max")
-        return free

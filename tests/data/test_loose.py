@@ -119,20 +119,6 @@ def test_class_folders_called_by_numbers_are_names(tmp_path: Path, png: Png) -> 
     assert streamed.take(torch.arange(8)).y.tolist() == held.take(torch.arange(8)).y.tolist()  # type: ignore[union-attr]
 
 
-def test_files_that_the_system_keeps_in_memory_count_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = {
-        "/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n",
-        "/proc/self/cgroup": "0::/job\n",
-        "/sys/fs/cgroup/job/memory.max": "3000000\n",
-        "/sys/fs/cgroup/job/memory.current": "2900000\n",
-        "/sys/fs/cgroup/job/memory.stat": "anon 1000000\ninactive_file 1200000\nactive_file 600000\n",
-    }
-    monkeypatch.setattr(Path, "read_text", lambda path: texts[str(path)])
-    assert loose.free_bytes() == 1_900_000
-    texts["/sys/fs/cgroup/job/memory.max"] = "max\n"
-    assert loose.free_bytes() == 5_120_000
-
-
 def test_what_does_not_fit_is_streamed_and_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = 45 * 8 * 8 * 1  # by the first, which is grey
     for free, streams in ((taken / 0.4 - 1, True), (taken / 0.4 + 1, False)):
@@ -143,10 +129,6 @@ def test_what_does_not_fit_is_streamed_and_said(root: Path, monkeypatch: pytest.
         assert len(said) == streams
     monkeypatch.setattr(loose, "free_bytes", lambda: 0)
     assert isinstance(Data(source=str(root), size=(8, 8), stream=False).load(), Resident)
-
-
-def test_free_memory_is_a_share_of_the_machines() -> None:
-    assert 2**26 < loose.free_bytes() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_an_image_that_goes_or_changes_is_named(root: Path, png: Png) -> None:
