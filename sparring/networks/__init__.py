@@ -13,6 +13,7 @@ from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
 from sparring.networks.resnet import ResidualDiscriminator, ResidualGenerator
 from sparring.networks.spectral import SpectralNorm
+from sparring.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 __all__ = [
     "AutoencoderDiscriminator",
@@ -30,4 +31,6 @@ __all__ = [
     "ResidualDiscriminator",
     "ResidualGenerator",
     "SpectralNorm",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
 ]

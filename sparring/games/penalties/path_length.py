@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from sparring.core.protocols import DataSpec
 
 class PathLength(GeneratorPenalty):
     """weight · (|Jᵀε| - mean)² per sample [B], with J = ∂G/∂z and ε normal noise in the shape of a sample.
+
+    A generator whose module has `mapped(z, y) -> w` and `synthesised(w, y) -> x`, such as StyleGAN2's, is held by
+    J = ∂x/∂w instead, which is the paper's own definition: how a step in z moves w is free.
 
     ε is divided by the root of the number of pixels, so that lengths do not grow with the image. `mean` is the moving
     average of lengths, which keeps `1 - rate` of itself; given here is the value that it starts from. A step in z
@@ -47,10 +51,16 @@ class PathLength(GeneratorPenalty):
             )
 
     def __call__(self, generator: nn.Module, z: Tensor, y: Tensor | None) -> tuple[Tensor, Memory]:
-        z = z.detach().requires_grad_()
-        x = generator(z, y).to(z.dtype)
+        mapped: Callable[[Tensor, Tensor | None], Tensor] | None = getattr(generator, "mapped", None)
+        if mapped is None:
+            start = z.detach().requires_grad_()
+            x = generator(start, y).to(z.dtype)
+        else:
+            start = mapped(z, y)
+            synthesised: Callable[[Tensor, Tensor | None], Tensor] = generator.synthesised  # type: ignore[assignment]
+            x = synthesised(start, y).to(z.dtype)
         noise = torch.randn(x.shape, dtype=x.dtype, device=x.device) / math.prod(x.shape[2:]) ** 0.5
-        (path,) = torch.autograd.grad((x * noise).sum(), z, create_graph=True)
+        (path,) = torch.autograd.grad((x * noise).sum(), start, create_graph=True)
         lengths: Tensor = torch.linalg.vector_norm(path, dim=1)
         mean = self.mean + self.rate * (lengths.mean() - self.mean)
         return self.weight * (lengths - mean).square(), {"mean": mean.detach()}
