@@ -38,6 +38,7 @@ from sparring.recipes.automatic import Choice, choose, load_file, settle
 from sparring.recipes.mends import parse_mends
 from sparring.rundir import RunFolder, new_folder, taken
 from sparring.train.checkpoint import checkpoints
+from sparring.train.memory import fit
 from sparring.train.ranks import Ranks
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import parse_budget
@@ -61,7 +62,7 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     recipe, arithmetic = settle(choice.recipe, device)
     reasons = (*choice.reasons, *arithmetic)
     if options.dry_run:
-        return _dry_run(recipe, source, reasons)
+        return _dry_run(recipe, source, reasons, device)
     out = Path(options.out) if options.out else None
     if out is not None and ranks.tell(out.exists()):
         raise taken(out)
@@ -72,8 +73,12 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     judge = judge_of_run(recipe, source, held_out, device, options.features)
     # Before the folder: a recipe that can't be played leaves nothing behind.
     trainer = Trainer(recipe, source, device, judge, held_out, ranks)
+    memory = fit(trainer)
     if not ranks.first:
         return follow(trainer)
+    if memory:
+        print(f"  {memory}")
+        reasons = (*reasons, memory)
     request = Request(
         recipe, options.recipe or recipe.name, reasons, environment(device, _recipe_file(options), ranks.count)
     )
@@ -260,10 +265,11 @@ def _sizes(trainer: Trainer) -> str:
     return ", ".join(f"{name} {count_text(count)} parameters" for name, count in reversed(counts.items()))
 
 
-def _dry_run(recipe: Recipe, source: Source, reasons: tuple[str, ...]) -> int:
+def _dry_run(recipe: Recipe, source: Source, reasons: tuple[str, ...], device: torch.device) -> int:
     print(_found(source))
     for reason in reasons:
         print(f"  {reason}")
-    print(f"  {_sizes(Trainer(recipe, source, torch.device('cpu')))}")
+    trainer = Trainer(recipe, source, device)
+    print(f"  {fit(trainer)}\n  {_sizes(trainer)}")
     print(json.dumps(to_json(recipe), indent=1))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from sparring.core.errors import RequestError
 from sparring.core.game import Prior
 from sparring.core.protocols import Batch, DataSpec, NetworkSpec
 from sparring.core.seeds import derive
+from sparring.train.samples import at_once
 
 _AVERAGED = "generator.average."
 
@@ -73,9 +75,10 @@ class TrainedGenerator:
         random = torch.Generator().manual_seed(derive(seed, "sample", start))
         truncated = getattr(self.net, "truncated", None)  # nearer to the mean of w instead of z, where there is a w
         z = self.prior.draw(count, random, None if truncated else truncation)
+        make = self.net if truncation is None or truncated is None else partial(truncated, psi=truncation)
+        parts = [slice(i, i + at_once(self.data)) for i in range(0, count, at_once(self.data))]
         with torch.inference_mode():
-            made = self.net(z, y) if truncation is None or truncated is None else truncated(z, y, truncation)
-        x = made.float().clamp(-1, 1)
+            x = torch.cat([make(z[i], None if y is None else y[i]).float().clamp(-1, 1) for i in parts])
         return Batch(x.contiguous(), y)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.game import Critic, Prior
-from sparring.core.protocols import Batch, Source
+from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.seeds import derive
 from sparring.train.order import order_of
 from sparring.train.plane import Plane, survey
@@ -22,6 +22,13 @@ from sparring.train.teaching import Lesson, teach
 GRID_COLUMNS = 8
 POINTS = 1000
 _ROWS_TAUGHT = 10
+_VALUES_AT_ONCE = 2**22
+
+
+def at_once(data: DataSpec) -> int:
+    """How many samples a generator makes together where only the samples are wanted: fewer of large ones, whose layers
+    would fill the memory."""
+    return max(1, min(500, _VALUES_AT_ONCE // math.prod(data.shape)))
 
 
 class Noise:
@@ -57,8 +64,9 @@ class Samples:
         self.arithmetic = arithmetic
         self._order = order_of(source, seed)
 
-    def of(self, z: Tensor, y: Tensor | None, *, chunk: int = 500) -> Tensor:
+    def of(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Samples float32 [N, *shape] in [-1, 1], on the CPU."""
+        chunk = at_once(self.source.spec)
         with torch.inference_mode(), self.arithmetic:
             parts = [
                 self.generator(z[i : i + chunk], None if y is None else y[i : i + chunk]).float().cpu()
