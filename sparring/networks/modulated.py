@@ -14,21 +14,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_GAIN = math.sqrt(2)  # keeps the mean square of a leaky ReLU's output near that of its input
+GAIN = math.sqrt(2)
+"""By which a leaky ReLU's input is multiplied beforehand, which is the same as multiplying its output and costs no pass
+over the activations where a weight can bear it: the mean square of what comes out is then that of what came in."""
 
 
 def active(x: Tensor) -> Tensor:
-    """√2 · leaky ReLU of slope 0.2."""
-    return F.leaky_relu(x, 0.2) * _GAIN
+    """Leaky ReLU of slope 0.2."""
+    return F.leaky_relu(x, 0.2)
 
 
-def modulated(x: Tensor, weight: Tensor, style: Tensor, *, demodulated: bool = True, up: bool = False) -> Tensor:
+def modulated(
+    x: Tensor, weight: Tensor, style: Tensor, *, demodulated: bool = True, up: bool = False, gain: float = 1.0
+) -> Tensor:
     """x [B, I, H, W] convolved with weight [O, I, K, K], K odd, whose input channels are scaled by style [B, I]: [B, O,
-    H, W], or [B, O, 2 H + 1, 2 W + 1] where K = 3 and zeros are put between the pixels (`up`).
+    H, W], or [B, O, 2 H + 1, 2 W + 1] where K = 3 and zeros are put between the pixels (`up`); times `gain` where
+    demodulated.
 
     As convolution is linear, the activations are scaled in place of the kernels, input by s and output by
-    1/√(Σ s² w² + 1e-8): one kernel for all samples, where equation 3 read literally needs a kernel for each
-    (`modulated_one_by_one`), which takes up to four times as long on a CPU.
+    gain/√(Σ s² w² + 1e-8): one kernel for all samples, where equation 3 read literally needs a kernel for each
+    (`modulated_one_by_one`), which in groups takes up to four times as long on a CPU.
     """
     scaled = x * style.to(x.dtype)[:, :, None, None]
     if up:
@@ -38,18 +43,18 @@ def modulated(x: Tensor, weight: Tensor, style: Tensor, *, demodulated: bool = T
     if not demodulated:
         return y
     energy = style.square() @ weight.square().sum((2, 3)).t()
-    return y * (energy + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
+    return y * (gain * (energy + 1e-8).rsqrt()).to(y.dtype)[:, :, None, None]
 
 
 def modulated_one_by_one(
-    x: Tensor, weight: Tensor, style: Tensor, *, demodulated: bool = True, up: bool = False
+    x: Tensor, weight: Tensor, style: Tensor, *, demodulated: bool = True, up: bool = False, gain: float = 1.0
 ) -> Tensor:
     """The same, slowly: equations 1 and 3 as they stand, a kernel for each sample."""
     rows = []
     for own, s in zip(x, style, strict=True):
         kernel = weight * s[:, None, None]
         if demodulated:
-            kernel = kernel / (kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+            kernel = gain * kernel / (kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
         if up:
             rows.append(F.conv_transpose2d(own[None], kernel.transpose(0, 1), stride=2))
         else:
@@ -58,34 +63,41 @@ def modulated_one_by_one(
 
 
 class EqualLinear(nn.Module):
-    """x [B, I] to [B, O] with W = c w and b = m v, c = m/√I, and w of deviation 1/m at the start.
+    """x [B, I] to [B, O] with W = c w and b = m g v, c = m g/√I for a `multiplier` m and a `gain` g; w has deviation
+    1/m at the start, so that outputs have deviation g for inputs of unit mean square.
 
     Adam's steps do not depend on the size of gradients, so that W moves in proportion to c: every layer at one relative
-    rate, times `multiplier` m.
+    rate, times m.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, multiplier: float = 1.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: float = 0.0, multiplier: float = 1.0, gain: float = 1.0
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / multiplier)
         self.bias = nn.Parameter(torch.full((outputs,), bias / multiplier))
-        self.multiplier, self.gain = multiplier, multiplier / math.sqrt(inputs)
+        self.scale, self.bias_scale = gain * multiplier / math.sqrt(inputs), gain * multiplier
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.gain, self.bias * self.multiplier)
+        return F.linear(x, self.weight * self.scale, self.bias * self.bias_scale)
 
 
 class EqualConv(nn.Module):
-    """x [B, I, H, W] to [B, O, H', W'], with a weight of unit deviation times 1/√(I K²); zeros around, or none."""
+    """x [B, I, H, W] to [B, O, H', W'], a weight of unit deviation times gain/√(I K²); zeros around it at stride 1,
+    none at stride 2."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, stride: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, stride: int = 1, gain: float = 1.0
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.stride, self.padding = stride, kernel // 2 if stride == 1 else 0
-        self.gain = 1 / math.sqrt(inputs * kernel**2)
+        self.scale, self.gain = gain / math.sqrt(inputs * kernel**2), gain
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.gain, self.bias, self.stride, self.padding)
+        bias = None if self.bias is None else self.bias * self.gain
+        return F.conv2d(x, self.weight * self.scale, bias, self.stride, self.padding)
 
 
 class Filter(nn.Module):
@@ -121,6 +133,27 @@ class Doubled(nn.Module):
         return wide[:, :, 2 : 2 + self.size[0], 2 : 2 + self.size[1]]
 
 
+class Noise(nn.Module):
+    """x [B, C, *size] plus one noise image for all channels, times a learned strength, 0 at the start (Karras et al.
+    2019, section 3.2). In training the noise is drawn for every sample; in evaluation it is fixed, so that what is made
+    is a function of what it is made from."""
+
+    fixed: Tensor
+    """[*size]"""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("fixed", torch.randn(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            noise = torch.randn(len(x), 1, *x.shape[2:], dtype=x.dtype, device=x.device)
+        else:
+            noise = self.fixed.to(x.dtype)
+        return x + noise * self.strength.to(x.dtype)
+
+
 class Modulated(nn.Module):
     """`modulated` with a weight of its own and the style that an affine map makes of w [B, D]: [B, O, *size].
 
@@ -137,17 +170,18 @@ class Modulated(nn.Module):
         *,
         demodulated: bool = True,
         up: bool = False,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.style = EqualLinear(dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.gain = 1 / math.sqrt(inputs * kernel**2)
-        self.demodulated, self.size = demodulated, size
+        self.scale = 1 / math.sqrt(inputs * kernel**2)
+        self.demodulated, self.gain, self.size = demodulated, gain, size
         self.filter = Filter(1, gain=2.0) if up else None
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        up = self.filter is not None
-        y = modulated(x, self.weight * self.gain, self.style(w), demodulated=self.demodulated, up=up)
+        weight, style, up = self.weight * self.scale, self.style(w), self.filter is not None
+        y = modulated(x, weight, style, demodulated=self.demodulated, up=up, gain=self.gain)
         if self.filter is not None:
             y = self.filter(y)[:, :, : self.size[0], : self.size[1]]
         return y

@@ -24,7 +24,7 @@ from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.layers.minibatch_std import AppendStd
 from sparring.networks.condition import Concatenation, Embedding, Projection, chosen
 from sparring.networks.labels import beside, count, numbers, require, table, wider
-from sparring.networks.modulated import Doubled, EqualConv, EqualLinear, Filter, Modulated, active
+from sparring.networks.modulated import GAIN, Doubled, EqualConv, EqualLinear, Filter, Modulated, Noise, active
 
 _MIDDLE = 1000
 """Samples of z whose mean w is the centre, at an error of 3 % of the deviation of w."""
@@ -118,7 +118,7 @@ class StyleGAN2Synthesis(nn.Module):
         self.embedding = table(data, condition.dim) if isinstance(condition, Embedding) else None
         into = z_dim + (condition.dim if isinstance(condition, Embedding) else count(data) if 0 in self.beside else 0)
         self.mapping = nn.ModuleList(
-            EqualLinear(before, style, multiplier=0.01) for before in (into, *[style] * (depth - 1))
+            EqualLinear(before, style, multiplier=0.01, gain=GAIN) for before in (into, *[style] * (depth - 1))
         )
         channels, height, width = data.shape
         bottom = len(widths) - 1
@@ -217,13 +217,14 @@ class StyleGAN2Judge(nn.Module):
 
         channels, height, width = data.shape
         bottom = len(widths) - 1
-        self.from_image = EqualConv(inputs(0, channels), widths[0], 1)
+        self.from_image = EqualConv(inputs(0, channels), widths[0], 1, gain=GAIN)
         self.halvings = nn.ModuleList(
             Residual(inputs(i, widths[i]) if i else widths[0], widths[i], widths[i + 1]) for i in range(bottom)
         )
         self.std = AppendStd(group_size=4)
-        self.last = EqualConv(widths[bottom] + 1, widths[bottom], 3)
-        self.dense = EqualLinear(widths[bottom] * (height >> bottom) * (width >> bottom), widths[bottom])
+        self.last = EqualConv(widths[bottom] + 1, widths[bottom], 3, gain=GAIN)
+        pixels = (height >> bottom) * (width >> bottom)
+        self.dense = EqualLinear(widths[bottom] * pixels, widths[bottom], gain=GAIN)
         self.head = EqualLinear(widths[bottom], 1)
         self.embedding = None
         if isinstance(condition, Projection):
@@ -250,24 +251,15 @@ class StyleGAN2Judge(nn.Module):
 class Styled(nn.Module):
     """A modulated convolution, noise, bias and activation: [B, I, h, w] to [B, O, *size]."""
 
-    constant: Tensor
-    """The noise in evaluation, [*size]."""
-
     def __init__(self, inputs: int, outputs: int, style: int, size: tuple[int, int], *, up: bool = False) -> None:
         super().__init__()
-        self.conv = Modulated(inputs, outputs, 3, style, size, up=up)
-        self.strength = nn.Parameter(torch.zeros(()))
+        self.conv = Modulated(inputs, outputs, 3, style, size, up=up, gain=GAIN)
+        self.noise = Noise(size)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("constant", torch.randn(size))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        y: Tensor = self.conv(x, w)
-        if self.training:
-            noise = torch.randn(len(y), 1, *y.shape[2:], dtype=y.dtype, device=y.device)
-        else:
-            noise = self.constant.to(y.dtype)
-        y = y + noise * self.strength.to(y.dtype) + self.bias.to(y.dtype)[:, None, None]
-        return active(y)
+        y: Tensor = self.noise(self.conv(x, w))
+        return active(y + self.bias.to(y.dtype)[:, None, None])
 
 
 class ToImage(nn.Module):
@@ -288,16 +280,17 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, channels: int, outputs: int) -> None:
         super().__init__()
-        self.first = EqualConv(inputs, channels, 3)
+        self.first = EqualConv(inputs, channels, 3, gain=GAIN)
         self.filter = Filter(2)
+        # Both parts of the sum are divided by √2, the one after its gain.
         self.second = EqualConv(channels, outputs, 3, stride=2)
         self.halved = Filter(1, stride=2)
-        self.skip = EqualConv(inputs, outputs, 1, bias=False)
+        self.skip = EqualConv(inputs, outputs, 1, bias=False, gain=1 / GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
         y = active(self.second(self.filter(active(self.first(x)))))
         skip: Tensor = self.skip(self.halved(x))
-        return (y + skip) * math.sqrt(0.5)
+        return y + skip
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ import torch.nn.functional as F
 from torch.autograd import gradgradcheck
 
 from sparring.networks.modulated import (
+    GAIN,
     Doubled,
     EqualConv,
     EqualLinear,
     Filter,
     Modulated,
+    Noise,
     active,
     modulated,
     modulated_one_by_one,
@@ -38,7 +40,7 @@ def test_one_kernel_for_all_is_a_kernel_for_each(kernel, up, demodulated, layout
     x = torch.randn(5, 6, 7, 4).contiguous(memory_format=layout)
     weight, style = torch.randn(3, 6, kernel, kernel) / 6, torch.randn(5, 6) + 1
     fast, slow = (
-        derivatives(convolve, x, weight, style, demodulated=demodulated, up=up)
+        derivatives(convolve, x, weight, style, demodulated=demodulated, up=up, gain=1.5)
         for convolve in (modulated, modulated_one_by_one)
     )
     assert fast[0].shape == ((5, 3, 15, 9) if up else (5, 3, 7, 4))
@@ -94,26 +96,40 @@ def test_doubled_by_hand(size):
 
 @pytest.mark.parametrize("multiplier", [1.0, 0.01])
 def test_equal_linear_starts_alike_and_learns_at_its_multiplier(multiplier):
-    layer = EqualLinear(400, 300, bias=1.0, multiplier=multiplier)
+    layer = EqualLinear(400, 300, bias=1.0, multiplier=multiplier, gain=2.0)
     x = torch.randn(500, 400)
     before = layer(x)
-    assert float(before.detach().std()) == pytest.approx(1, rel=0.02)
-    assert float(before.detach().mean()) == pytest.approx(1, abs=0.02)
+    assert float(before.detach().std()) == pytest.approx(2, rel=0.02)
+    assert float(before.detach().mean()) == pytest.approx(2, abs=0.04)
     with torch.no_grad():
         layer.weight += 0.1
         layer.bias += 0.1
-    moved = multiplier * (0.1 * x.sum(1, keepdim=True) / 20 + 0.1)
+    moved = 2 * multiplier * (0.1 * x.sum(1, keepdim=True) / 20 + 0.1)
     torch.testing.assert_close(layer(x) - before, moved.expand(500, 300), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, (9, 9)), (1, 1, (9, 9)), (3, 2, (4, 4))])
 def test_equal_conv_starts_at_unit_deviation(kernel, stride, size):
-    y = EqualConv(50, 60, kernel, stride=stride)(torch.randn(40, 50, 9, 9)).detach()
+    layer = EqualConv(50, 60, kernel, stride=stride, gain=1.5)
+    y = layer(torch.randn(40, 50, 9, 9)).detach() / 1.5
     assert y.shape[2:] == size
     inner = y if stride == 2 else y[:, :, 1:-1, 1:-1]
     assert float(inner.std()) == pytest.approx(1, rel=0.03)
 
 
-def test_activation_keeps_the_mean_square():
+def test_the_gain_makes_up_for_the_activation():
     x = torch.randn(100_000)
-    assert float(active(x).square().mean()) == pytest.approx(1.04, rel=0.02)
+    assert float(active(GAIN * x).square().mean()) == pytest.approx(1.04, rel=0.02)
+    torch.testing.assert_close(active(GAIN * x), GAIN * active(x))
+
+
+def test_noise_is_one_image_for_all_channels():
+    noise = Noise((4, 5))
+    x = torch.randn(3, 2, 4, 5)
+    assert torch.equal(noise(x), x)
+    with torch.no_grad():
+        noise.strength.fill_(2.0)
+    added = (noise(x) - x) / 2
+    torch.testing.assert_close(added[:, 0], added[:, 1])
+    assert not torch.equal(added[0], added[1])
+    torch.testing.assert_close(noise.eval()(x) - x, (2 * noise.fixed).expand(3, 2, 4, 5))
