@@ -447,7 +447,8 @@ def test_data_that_a_folder_makes_up_are_refused(
     shape: list[int], stranger: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(stranger / "recipe.json", lambda data: data["data"].update(shape=shape))
-    refused(capsys, "sample", str(stranger), "--out", str(stranger.parent / "out.png"))
+    said = refused(capsys, "sample", str(stranger), "--out", str(stranger.parent / "out.png"))
+    assert any(why in said for why in ("a network that cannot be made", "Dense: units", "does not fit the recipe"))
 
 
 # Downloads, and what is installed.
