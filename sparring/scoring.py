@@ -14,6 +14,7 @@ from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.seeds import derive
 from sparring.data.tensors import from_arrays
 from sparring.data.toys import toy_of
+from sparring.metrics.columns import Columns
 from sparring.metrics.divergence import Divergence
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.frechet import FID, HeldOutFID
@@ -24,10 +25,12 @@ from sparring.metrics.kernel import KID
 from sparring.metrics.likelihood import Parzen
 from sparring.metrics.manifold import DensityCoverage, PrecisionRecall
 from sparring.metrics.memorisation import Memorisation
-from sparring.metrics.metric import Metric
+from sparring.metrics.metric import Kind, Metric, kind_of
 from sparring.metrics.modes import Classes, Mixture, Modes
+from sparring.metrics.ngrams import NGrams
 from sparring.metrics.path import PathLength
 from sparring.metrics.per_class import PerClass
+from sparring.metrics.spectrum import Spectrum
 from sparring.metrics.two_sample import NearestNeighbour
 from sparring.metrics.vendi import Vendi
 from sparring.trained import TrainedGenerator
@@ -50,10 +53,15 @@ METRICS: dict[str, type[Metric]] = {
     "memorisation": Memorisation,
     "parzen": Parzen,
     "path_length": PathLength,
+    "spectrum": Spectrum,
+    "ngrams": NGrams,
+    "columns": Columns,
 }
 """What can be measured, by the name that `--metrics` takes."""
 USUAL = ("fid", "kid", "precision_recall", "density_coverage", "classes")
-"""What is measured when nobody says."""
+"""What is measured when nobody says, of images and vectors."""
+USUAL_OF: dict[Kind, tuple[str, ...]] = {"series": ("spectrum",), "texts": ("ngrams",), "tables": ("columns",)}
+"""What is measured when nobody says, of other kinds of data; the first is what ranks."""
 
 Samples = NDArray[Any] | Tensor | Source
 
@@ -61,7 +69,7 @@ Samples = NDArray[Any] | Tensor | Source
 def score(
     samples: Samples,
     reference: Samples,
-    metrics: Iterable[str | Metric] = USUAL,
+    metrics: Iterable[str | Metric] | None = None,
     *,
     features: str | FeatureNetwork | None = None,
     held_out: Samples | None = None,
@@ -74,7 +82,8 @@ def score(
         samples, reference, held_out: numpy images [N, H, W(, C)] or vectors [N, D]; torch images [N, (C,) H, W] or
             vectors [N, D]; uint8, uint16 or floats in [-1, 1]; or a `Source`. All of one shape. `held_out` are real
             samples that the generator was not trained on, for the metrics that need them.
-        metrics: names in `METRICS`, or metrics with settings of their own, such as `KID(subset_size=500)`.
+        metrics: names in `METRICS`, or metrics with settings of their own, such as `KID(subset_size=500)`; None for
+            what is usual for such data.
         features: a feature network or the name of one; None takes what fits the reference.
         keep: samples of each set whose features are kept.
         seed: of what the metrics draw.
@@ -92,8 +101,14 @@ def score(
     given = _source(samples, "samples")
     real = _source(reference, "reference")
     held = None if held_out is None else _source(held_out, "held_out")
-    judge = Judge(real, metrics=named(metrics, real.spec), features=features, held_out=held, keep=keep)
+    asked = named(usual(real.spec) if metrics is None else metrics, real.spec)
+    judge = Judge(real, metrics=asked, features=features, held_out=held, keep=keep)
     return score_source(given, judge, len(given), seed)
+
+
+def usual(data: DataSpec) -> tuple[str, ...]:
+    """The names of what is measured of some data when nobody says."""
+    return USUAL_OF.get(kind_of(data), USUAL)
 
 
 def named(metrics: Iterable[str | Metric], data: DataSpec | None = None) -> tuple[Metric, ...]:

@@ -44,6 +44,7 @@ class FID(Metric):
     """
 
     better: ClassVar[dict[str, Better]] = {"fid": "lower"}
+    needs: ClassVar[frozenset[Needs]] = frozenset({"moments"})
 
     def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
         reference = gaussian(*moments_of(real.summary))
@@ -68,7 +69,7 @@ class HeldOutFID(Metric):
     """
 
     better: ClassVar[dict[str, Better]] = {"fid_held_out": "lower"}
-    needs: ClassVar[frozenset[Needs]] = frozenset({"held_out"})
+    needs: ClassVar[frozenset[Needs]] = frozenset({"held_out", "moments"})
 
     def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
         if setting.held_out is None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sparring.core.errors import RequestError
 from sparring.metrics.frechet import Gaussian, distance, gaussian, influence
 from sparring.metrics.interval import from_error
-from sparring.metrics.metric import Better, Measured, Metric, Setting
+from sparring.metrics.metric import Better, Measured, Metric, Needs, Setting
 from sparring.metrics.summary import moments, moments_of
 
 
@@ -36,6 +36,7 @@ class FIDInfinity(Metric):
     num_sizes: int = 15
 
     better: ClassVar[dict[str, Better]] = {"fid_inf": "lower"}
+    needs: ClassVar[frozenset[Needs]] = frozenset({"moments"})
 
     def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
         if len(fake.features) < fewest_samples(setting.network.dim):

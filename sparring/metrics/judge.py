@@ -26,11 +26,13 @@ from sparring.core.protocols import Batch, Source
 from sparring.metrics.features import FeatureNetwork, choose, hash_tensors, load
 from sparring.metrics.frechet import FID
 from sparring.metrics.kernel import KID
-from sparring.metrics.metric import Better, Measured, Metric, Setting
+from sparring.metrics.metric import Better, Measured, Metric, Setting, unfit
 from sparring.metrics.modes import Classes
 from sparring.metrics.summary import DDOF, Summary, merge, nothing, summarise
 
 KEEP = 10_000
+_KEPT_VALUES = 2**26  # features of large samples are kept of fewer of them: 256 MB of each set at most
+_CHUNK_VALUES = 2**27
 
 
 class Score(NamedTuple):
@@ -48,12 +50,14 @@ class Judge:
 
     Args:
         reference: the real data; all of it enters the Fréchet distance, the first `keep` of a shuffled order the rest.
-        metrics: what is measured, in order; those that ask for classes are left out where the features tell none.
+        metrics: what is measured, in order; those that ask for classes are left out where the features tell none, and
+            those for data of other kinds, of which a note tells.
         features: a name of `sparring.metrics.features.load`, or None for the choice that fits the data.
         held_out: real samples that no generator was trained on, for the metrics that need them.
-        keep: samples of each set whose features are kept; memory grows with it and with nothing else.
+        keep: samples of each set whose features are kept, fewer where they would be more than 256 MB; memory grows
+            with it and with nothing else.
         device: where the feature network runs.
-        chunk: samples asked for and measured at once.
+        chunk: samples asked for and measured at once, fewer where they would be more than 512 MB.
 
     Raises `RequestError` for a reference of fewer than 4 samples, features that do not fit it, held-out samples of
     another kind, or a metric that needs what is not there.
@@ -85,13 +89,19 @@ class Judge:
                 f"{reference.spec.name} has, found {list(held_out.spec.shape)}"
             )
         self.data = reference.spec
-        self.keep = keep
-        self.chunk = chunk
+        self.chunk = max(1, min(chunk, _CHUNK_VALUES // math.prod(reference.spec.shape)))
         if isinstance(features, FeatureNetwork):
             network = features
         else:
             network = load(features or choose(reference.spec), reference)
         self.network = network.to(torch.device(device))
+        self.keep = max(self.fewest, min(keep, _KEPT_VALUES // self.network.dim))
+        reasons = [(metric, unfit(metric, self.data, self.network)) for metric in metrics]
+        self.left_out = tuple(f"{type(metric).__name__} is left out: {reason}" for metric, reason in reasons if reason)
+        """Which metrics are not measured of such data, and why."""
+        if metrics and all(reason for _, reason in reasons):
+            raise RequestError("; ".join(f"{type(metric).__name__}: {reason}" for metric, reason in reasons))
+        metrics = tuple(metric for metric, reason in reasons if not reason)
         self.metrics = tuple(m for m in metrics if self.network.num_classes or "classes" not in m.needs)
         if metrics and not self.metrics:
             raise RequestError(
@@ -108,8 +118,12 @@ class Judge:
         self.held_out = None if held_out is None else _about(held_out)
         self.notices: list[str] = []
         """What happened on the way that a reader should know, such as a damaged cache that was made again."""
-        self._real = measured_reference(self.network, reference, keep, chunk, self.notices)
-        self._held = None if held_out is None else measured_reference(self.network, held_out, keep, chunk, self.notices)
+        self._real = measured_reference(self.network, reference, self.keep, self.chunk, self.notices)
+        self._held = (
+            None
+            if held_out is None
+            else measured_reference(self.network, held_out, self.keep, self.chunk, self.notices)
+        )
 
     @property
     def real(self) -> Measured:
@@ -146,7 +160,7 @@ class Judge:
         fake = measure(self.network, self._ask(sample, num_samples), self.data.levels, self.keep)
         split = self.reference["split"]
         setting = Setting(self.network, seed, self._held, self.data.num_classes, self.data, split, generate, prior)
-        notes = []
+        notes = list(self.left_out)
         values: dict[str, float] = {}
         if fake.non_finite:
             notes.append(f"non-finite samples: {fake.non_finite} of {num_samples}")

@@ -7,11 +7,12 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
+from sparring.core.forms import Series, Table, Text
 from sparring.core.game import Prior
 from sparring.core.protocols import DataSpec
 from sparring.core.spec import Spec
 from sparring.metrics.features import FeatureNetwork
-from sparring.metrics.summary import Summary
+from sparring.metrics.summary import MOST_FEATURES, Summary
 
 Better = Literal["lower", "higher"]
 
@@ -54,7 +55,8 @@ class Setting(NamedTuple):
     prior: Prior | None = None
 
 
-Needs = Literal["classes", "held_out", "generator"]
+Needs = Literal["classes", "held_out", "generator", "samples", "moments"]
+Kind = Literal["images", "vectors", "series", "texts", "tables"]
 
 
 class Metric(Spec):
@@ -63,7 +65,10 @@ class Metric(Spec):
     better: ClassVar[dict[str, Better]] = {}
     """Which way is better, for those of its values that can be ranked by."""
     needs: ClassVar[frozenset[Needs]] = frozenset()
-    """`classes`: a feature network that tells classes; `held_out` real samples; the `generator` itself."""
+    """`classes`: a feature network that tells classes; `held_out` real samples; the `generator` itself; `samples`:
+    features that are the samples themselves, `values` or `tokens`; `moments`: few enough features for a covariance."""
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"images", "vectors", "series", "tables"})
+    """What it can be asked of: by default all whose features are quantities, between which distances mean something."""
     fewest: ClassVar[int] = 4
     """The least number of samples on each side."""
 
@@ -74,3 +79,21 @@ class Metric(Spec):
     def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
         """What a reader of the values that were measured must know, each in one sentence."""
         return ()
+
+
+def kind_of(data: DataSpec) -> Kind:
+    """What some data are, as metrics tell them apart."""
+    forms: dict[type, Kind] = {Series: "series", Text: "texts", Table: "tables"}
+    return "images" if data.is_image else forms.get(type(data.form), "vectors")
+
+
+def unfit(metric: Metric, data: DataSpec, network: FeatureNetwork) -> str:
+    """Why a metric can't be asked of some data seen by a feature network, in a clause; "" where it can."""
+    kind = kind_of(data)
+    if kind not in metric.kinds:
+        return f"it is for {' and '.join(sorted(metric.kinds))}, and {data.name} holds {kind}"
+    if "samples" in metric.needs and network.name not in ("values", "tokens"):
+        return f"it looks at the samples themselves, and not at features {network.name}"
+    if "moments" in metric.needs and network.dim > MOST_FEATURES:
+        return f"a covariance is kept of at most {MOST_FEATURES:,} features, and {network.name} are {network.dim:,}"
+    return ""

@@ -76,6 +76,29 @@ MEANINGS = {
     "copies_held_out": Meaning("The same share of real data that were not trained on."),
     "parzen": Meaning("Log-likelihood of unseen data under a Parzen window on the samples, in nats."),
     "parzen_sigma": Meaning("The width of that window."),
+    "spectrum": Meaning(
+        "How far the power spectra of the series are from the real ones, in decibels; 0 is equal.",
+        "lower",
+        "spectrum_real",
+    ),
+    "spectrum_real": Meaning("What as many real series get."),
+    "ngrams": Meaning(
+        "How far the shares of short sequences of tokens are from the real ones: 0 is equal, 1 has none in common.",
+        "lower",
+        "ngrams_real",
+    ),
+    "ngrams_real": Meaning("What as many real texts get."),
+    "ngrams_1": Meaning("The same for single tokens."),
+    "ngrams_2": Meaning("The same for sequences of two tokens."),
+    "ngrams_3": Meaning("The same for sequences of three tokens."),
+    "ngrams_4": Meaning("The same for sequences of four tokens."),
+    "columns": Meaning(
+        "How far the columns, each by itself, are from the real ones, on average: 0 is equal, 1 has nothing in common.",
+        "lower",
+        "columns_real",
+    ),
+    "columns_real": Meaning("What as many real rows get."),
+    "columns_worst": Meaning("The same for the column that is met worst."),
     "path_length": Meaning("How fast samples change along paths through the noise; lower is smoother.", "lower"),
 }
 

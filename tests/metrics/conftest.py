@@ -20,11 +20,21 @@ from sparring.data.open import Data
 class Held:
     """A source of samples that a test made up."""
 
-    def __init__(self, x: Tensor, y: Tensor | None = None, *, name: str = "made", sha256: str = "", levels: int = 0):
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        name: str = "made",
+        sha256: str = "",
+        levels: int = 0,
+        form: Any = None,
+    ):
         self.x, self.y = x, y
         self.spec = DataSpec(
             name=name,
             shape=tuple(x.shape[1:]),
+            form=form,
             levels=levels,
             num_classes=0 if y is None else int(y.max()) + 1,
             sha256=sha256,

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from sparring.core.errors import RequestError, nearest
+from sparring.core.forms import Text
 from sparring.core.protocols import DataSpec, Source
 from sparring.metrics.features import clip, dinov2
 from sparring.metrics.features.cifar import Cifar32
@@ -16,6 +17,7 @@ from sparring.metrics.features.network import FeatureNetwork
 from sparring.metrics.features.onnx import load_onnx
 from sparring.metrics.features.pca import PCA
 from sparring.metrics.features.stacked import StackedDigits28
+from sparring.metrics.features.tokens import Tokens
 from sparring.metrics.features.values import Values
 
 USUAL_SIZE = {"inception": Inception.name, "clip": "clip-vit-b-32", "dinov2": "dinov2-vit-l-14"}
@@ -26,6 +28,7 @@ NAMES = (
     "cifar32",
     "pca",
     "values",
+    "tokens",
     "stacked-digits28",
     *USUAL_SIZE,
     Inception.name,
@@ -36,7 +39,7 @@ NAMES = (
 
 def choose(data: DataSpec) -> str:
     """The features for some data: `digits28` for MNIST, `digits8` for scikit-learn's digits, `cifar32` for CIFAR-10,
-    `values` for vectors of one or two numbers, else `pca`.
+    `tokens` for texts, `values` for series, rows of tables and vectors of one or two numbers, else `pca`.
 
     A classifier is chosen only for the very data that it was trained on, by name and shape.
     """
@@ -46,6 +49,10 @@ def choose(data: DataSpec) -> str:
         return Digits8.name
     if data.name == "cifar10" and data.shape == Cifar32.shape:
         return Cifar32.name
+    if isinstance(data.form, Text):
+        return Tokens.name
+    if data.form is not None:
+        return Values.name
     if not data.is_image and math.prod(data.shape) <= 2:
         return Values.name
     return "pca"
@@ -68,6 +75,11 @@ def load(name: str, reference: Source, *, execute: bool = False) -> FeatureNetwo
             "pass the network itself"
         )
     name = USUAL_SIZE.get(name, name)
+    if name in NAMES and isinstance(reference.spec.form, Text) != (name == Tokens.name):
+        raise RequestError(
+            f"features {name!r}: texts are seen as tokens, and nothing else is; {reference.spec.name} is seen as "
+            f"{choose(reference.spec)}"
+        )
     if name == Digits28.name:
         return Digits28()
     if name == Digits8.name:
@@ -80,6 +92,8 @@ def load(name: str, reference: Source, *, execute: bool = False) -> FeatureNetwo
         return PCA.fit(reference)
     if name == Values.name:
         return Values(reference.spec.shape)
+    if name == Tokens.name:
+        return Tokens(reference.spec.shape)
     if name == Inception.name:
         return load_inception()
     if name in clip.WEIGHTS:
