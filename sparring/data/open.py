@@ -11,7 +11,7 @@ import re
 import textwrap
 import time
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from sparring.data.limits import printable
 from sparring.data.streamed import Streamed
 from sparring.data.tensors import Resident
 
+if TYPE_CHECKING:
+    from sparring.data.tables import Rows
+
 MAX_SIDE = 8192
 _GLUE = "\u00a0"  # keeps a name and its count on one line
 
@@ -34,11 +37,18 @@ class Data(SourceSpec):
     """Data by name or path.
 
     `source` is one of `sparring.data.named.NAMES`, or a path: a folder of images or IDX files, an archive of images,
-    an IDX file, `.npy` or `.npz`. `size` (H, W) brings all images to one size. `hold_out` samples, drawn evenly from
-    all, are set aside: they are not trained on, and judge whether the discriminator learns its samples by heart.
+    an IDX file, `.npy` or `.npz`, a table or series as `.csv`, `.tsv` or `.parquet`, a folder of series, texts as
+    `.txt`. `size` (H, W) brings all images to one size. `hold_out` samples, drawn evenly from all, are set aside: they
+    are not trained on, and judge whether the discriminator learns its samples by heart. Of windows that overlap they
+    are the last, without those that overlap with them.
     Shards (`.tar` in the layout of WebDataset) and `.parquet` files, by a file, a folder or a pattern, are read while
     they are used, and so are folders of images that would take more than 40 % of the free memory, or any folder of
     images with `stream` True; with False all is held in memory.
+
+    `kind` says what a file is where that is not as it looks: a CSV or Parquet file whose first column tells the time
+    is series, others are tables. Of series, `series` is the column that tells them apart, `window` the rows of a
+    sample and `stride` how far apart windows begin; of texts, `level` is what they are made of, `length` the most
+    tokens, and `vocabulary` how many different ones.
     """
 
     source: str
@@ -47,14 +57,23 @@ class Data(SourceSpec):
     labels: Literal["use", "ignore"] = "use"
     hold_out: int = 0
     stream: bool | None = None
+    kind: Literal["auto", "table", "series", "text"] = "auto"
+    series: str = ""
+    window: int | None = None
+    stride: int | None = None
+    level: Literal["characters", "words"] = "characters"
+    length: int | None = None
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         if self.hold_out < 0:
             raise RequestError(f"--hold-out {self.hold_out}: expected a number of samples, at least 0")
         if self.size is not None and not all(1 <= side <= MAX_SIDE for side in self.size):
             raise RequestError(f"--size {self.size[0]}x{self.size[1]}: expected sides from 1 to {MAX_SIDE}")
+        if self.stride is not None and self.stride < 1:
+            raise RequestError(f"source.stride={self.stride}: expected a number of rows, at least 1")
 
-    def load(self) -> Resident | Streamed:
+    def load(self) -> Resident | Streamed | Rows:
         """Reads the source, without what is held out. Raises `RequestError` when it is not there or cannot be used."""
         source = self._load()
         if not self.hold_out:
@@ -62,7 +81,7 @@ class Data(SourceSpec):
         _, kept = self._parts(source)
         return source.subset(kept, f"{self.hold_out} samples are held out and not trained on")
 
-    def load_held_out(self) -> Resident | Streamed | None:
+    def load_held_out(self) -> Resident | Streamed | Rows | None:
         """What is held out; without `hold_out` the test split where there is one, else None."""
         if self.hold_out:
             source = self._load()
@@ -75,6 +94,10 @@ class Data(SourceSpec):
         return self.replace(split="test").load()
 
     def _has_test_split(self) -> bool:
+        if self.source.startswith("hf:"):
+            from sparring.data import hub
+
+            return hub.has_split(self.source, "test")
         if self.source in named.NAMES:
             return True
         try:
@@ -91,36 +114,61 @@ class Data(SourceSpec):
                 f"--hold-out {self.hold_out}: {source.spec.name} holds {len(source)} samples, of which at least 2 must "
                 f"be held out and 2 stay"
             )
+        overlap = source.report.get("overlap", 0)
+        if overlap:  # windows share rows with their neighbours: the last are set aside, and what overlaps with them
+            first = len(source) - self.hold_out
+            if first - overlap < 2:
+                raise RequestError(
+                    f"--hold-out {self.hold_out}: {overlap} windows before those overlap with them, and of "
+                    f"{len(source)} at least 2 must stay"
+                )
+            return torch.arange(first, len(source)), torch.arange(first - overlap)
         order = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))
         return order[: self.hold_out].sort().values, order[self.hold_out :].sort().values
 
-    def _load(self) -> Resident | Streamed:
+    def _load(self) -> Resident | Streamed | Rows:
         started = time.perf_counter()
+        if self.source.startswith("hf:"):
+            return self._load_of_hub()
         if self.source in named.NAMES:
-            source: Resident | Streamed = named.load_named(self.source, self.split)
+            source: Resident | Streamed | Rows = named.load_named(self.source, self.split)
         else:
             source = self._load_path(user_path(self.source))
-        if self.size is not None and isinstance(source, Resident):
+        if self.size is not None and not isinstance(source, Streamed):
+            if not isinstance(source, Resident) or source.spec.form is not None:
+                raise RequestError(f"--size is for images; {printable(self.source)} holds {source.report['kind']}")
             from sparring.data.images import resize_source
 
             source = resize_source(source, self.size)
-        if self.stream and isinstance(source, Resident):
+        if self.stream and not isinstance(source, Streamed):
             raise RequestError(
                 f"source.stream: {printable(self.source)} is read as a whole; expected a folder of images, .tar shards "
                 "or .parquet files"
             )
-        if self.labels == "ignore" and isinstance(source, Resident):
+        if self.labels == "ignore" and not isinstance(source, Streamed):
             source = source.without_labels()
         seconds = round(time.perf_counter() - started, 3)
         source.report |= {"source": printable(self.source), "split": self.split, "seconds": seconds}
         return source
 
-    def _load_path(self, path: Path) -> Resident | Streamed:
+    def _load_of_hub(self) -> Resident | Streamed | Rows:
+        from sparring.data import hub
+
+        found = hub.fetch(self.source, self.split)
+        source = hub.named(self.replace(source=str(found.path), split="train")._load(), found)
+        source.report |= {"source": printable(self.source), "split": self.split}
+        return source
+
+    def _load_path(self, path: Path) -> Resident | Streamed | Rows:
         name = path.name.lower()
         try:
             is_there = path.exists()
         except OSError as error:  # a name too long, a folder above that is closed
             raise RequestError(f"{printable(self.source)}: cannot be read ({error.strerror})") from None
+        if is_there and (path.is_file() or path.is_dir()):
+            rows = self._load_rows(path, name)
+            if rows is not None:
+                return rows
         from sparring.data import streams
 
         streamed = streams.load(path, self.split, self.size, self.labels)
@@ -152,6 +200,33 @@ class Data(SourceSpec):
             if streamed is not None:
                 return streamed
         return images.load_images(path, split=self.split, size=self.size, labels=self.labels)
+
+    def _load_rows(self, path: Path, name: str) -> Resident | Rows | None:
+        """Series, texts or a table, where the path leads to such; else None."""
+        from sparring.data import csvs, sequences, texts
+
+        if self.kind == "text" or (self.kind == "auto" and name.endswith(texts.SUFFIXES)):
+            if path.is_dir():
+                raise RequestError(f"{printable(self.source)}: a folder; expected a file with a text on each line")
+            return texts.load_texts(path, self.split, level=self.level, length=self.length, vocabulary=self.vocabulary)
+        why = ""
+        if self.kind == "auto":
+            if path.is_dir():
+                why = sequences.why_folder(path)
+            elif name.endswith(csvs.SUFFIXES):
+                why = sequences.why_series(csvs.read_csv(path))
+            if not why and not name.endswith(csvs.SUFFIXES):
+                return None
+        if self.kind == "series" or why:
+            return sequences.load_series(
+                path, self.split, window=self.window, stride=self.stride, column=self.series, why=why
+            )
+        if path.is_dir() or self.split != "train":
+            found = "a folder" if path.is_dir() else f"one file has no split {self.split!r}"
+            raise RequestError(f"{printable(self.source)}: {found}; expected a file that holds a table")
+        from sparring.data.tables import load_table
+
+        return load_table(path)
 
     def _hint(self) -> str:
         return nearest(self.source, named.NAMES)

@@ -79,9 +79,9 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sour
 
 
 def test_other_files_are_refused(tmp_path: Path, png: Png) -> None:
-    (tmp_path / "a.csv").write_text("1,2")
+    (tmp_path / "a.json").write_text("[1, 2]")
     with pytest.raises(RequestError, match="a kind of file that is not read; expected a folder of images"):
-        Data(source=str(tmp_path / "a.csv")).load()
+        Data(source=str(tmp_path / "a.json")).load()
     (tmp_path / "a.png").write_bytes(png(0))
     with pytest.raises(RequestError, match="one image only; expected a folder"):
         Data(source=str(tmp_path / "a.png")).load()

@@ -1,0 +1,181 @@
+"""Texts: a file with a text on each line, read as characters or as words.
+
+What is stored are the numbers of the tokens; a batch is one-hot (`core.forms.Text`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparring.core.errors import RequestError
+from sparring.core.files import size_text
+from sparring.core.forms import Text
+from sparring.core.protocols import Batch, DataSpec
+from sparring.data.limits import max_bytes, printable
+from sparring.data.lines import read_lines
+from sparring.data.tensors import Resident, from_arrays
+
+Level = Literal["characters", "words"]
+SUFFIXES = (".txt", ".txt.gz")
+LONGEST: dict[Level, int] = {"characters": 128, "words": 32}
+"""Tokens of a text where nothing else is asked; longer ones are cut."""
+VOCABULARY: dict[Level, int] = {"characters": 256, "words": 2000}
+"""The most different tokens where nothing else is asked, the one that ends a text among them."""
+MOST_TOKENS = 65_536
+_MOST_NAMED, _MOST_SHOWN = 1000, 30
+_TOKEN_BYTES = 16  # of a text while it is read
+
+
+class Texts(Resident):
+    """A `Source` that holds the numbers of tokens, uint8 or int32 [N, T], and gives x one-hot, float32 [B, T, V]."""
+
+    def take(self, index: Tensor) -> Batch:
+        """The texts at int64 positions [B] in [0, len)."""
+        assert isinstance(self.spec.form, Text)
+        return Batch(self.spec.form.one_hot(self.images.index_select(0, index.to(self.images.device))), None)
+
+    def to(self, device: torch.device) -> Texts:
+        """The same source, held on a device."""
+        return Texts(self.images.to(device), None, self.spec, self.report)
+
+    def subset(self, index: Tensor, note: str) -> Texts:
+        """The texts at int64 positions [n], in that order; the report counts them anew and its notes say `note`."""
+        chosen = super().subset(index, note)
+        return Texts(chosen.images, None, chosen.spec, chosen.report)
+
+
+def load_texts(
+    path: Path,
+    split: str = "train",
+    *,
+    level: Level = "characters",
+    length: int | None = None,
+    vocabulary: int | None = None,
+) -> Texts:
+    """The texts of a file in UTF-8, packed by gzip or not: x [T, V], T the tokens of the longest text up to `length`.
+
+    Words are what blanks part. The most frequent tokens, up to `vocabulary`, are kept; texts with a rarer one are
+    refused and counted, longer ones cut and counted, lines of nothing but blanks ignored and counted.
+    Raises `RequestError` as `read_lines` does, and for less than two texts.
+    """
+    where = printable(str(path))
+    if split != "train":
+        raise RequestError(f"{where}: one file of texts has no split {split!r}; name the file that holds it")
+    most = length or LONGEST[level]
+    size = vocabulary or VOCABULARY[level]
+    if most < 1 or not 2 <= size <= MOST_TOKENS:
+        raise RequestError(
+            f"{where}: source.length={most} and source.vocabulary={size}; expected a length of at least 1 and a "
+            f"vocabulary of 2 to {MOST_TOKENS:,}"
+        )
+    lines = _read(path, where, level, most)
+    if len(lines.texts) < 2:
+        raise RequestError(
+            f"{where}: {len(lines.texts)} lines with a text; expected a text on each of at least two lines"
+        )
+    counts = Counter[str]()
+    for text in lines.texts:
+        counts.update(text)
+    kept = [token for token, _ in sorted(counts.items(), key=lambda of: (-of[1], of[0]))[: size - 1]]
+    form = Text(tokens=("", *kept), between=" " if level == "words" else "")
+    return _source(path, lines, form, level, most, rare=len(counts) - len(kept))
+
+
+class _Lines(NamedTuple):
+    """What a file holds."""
+
+    texts: list[Sequence[str]]
+    """The tokens of each: a string of characters, or a list of words."""
+    numbers: list[int]
+    """The line of each, from 1."""
+    empty: int
+    cut: int
+
+
+def _read(path: Path, where: str, level: Level, most: int) -> _Lines:
+    texts: list[Sequence[str]] = []
+    numbers: list[int] = []
+    empty, cut, room = 0, 0, max_bytes() // _TOKEN_BYTES
+    for number, line in enumerate(read_lines(path), 1):
+        text = line.rstrip("\r\n")
+        if not text.strip():
+            empty += 1
+            continue
+        tokens = text.split() if level == "words" else text
+        cut += len(tokens) > most
+        texts.append(tokens[:most])
+        numbers.append(number)
+        room -= len(texts[-1])
+        if room < 0:
+            raise RequestError(
+                f"{where}: its texts hold more tokens than fit into half of the memory; a smaller source.length takes "
+                "fewer, or train on a part of it"
+            )
+    return _Lines(texts, numbers, empty, cut)
+
+
+def _source(path: Path, lines: _Lines, form: Text, level: Level, most: int, rare: int) -> Texts:
+    where = printable(str(path))
+    number_of = {token: number for number, token in enumerate(form.tokens)}
+    sound = [all(token in number_of for token in text) for text in lines.texts] if rare else [True] * len(lines.texts)
+    texts = [text for text, is_sound in zip(lines.texts, sound, strict=True) if is_sound]
+    if len(texts) < 2:
+        raise RequestError(
+            f"{where}: {len(texts)} of {len(lines.texts)} texts are made of the {len(form.tokens) - 1} most frequent "
+            f"{level} alone; expected at least two; a larger source.vocabulary keeps more"
+        )
+    length = max(map(len, texts))
+    if len(texts) * length * 4 > max_bytes():
+        raise RequestError(
+            f"{where}: its texts would take {size_text(4 * len(texts) * length)}, expected at most "
+            f"{size_text(max_bytes())}; a smaller source.length takes less"
+        )
+    numbers = np.zeros((len(texts), length), np.uint8 if len(form.tokens) <= 256 else np.int32)
+    for row, text in zip(numbers, texts, strict=True):
+        row[: len(text)] = [number_of[token] for token in text]
+    flat = from_arrays(numbers.view(np.uint8), name=where)
+    spec: DataSpec = flat.spec.replace(
+        name=printable(path.stem.partition(".")[0] or path.name), shape=(length, len(form.tokens)), levels=0, form=form
+    )
+    refused = [
+        {"file": f"{printable(path.name)}, line {number}", "reason": _rare(text, number_of)}
+        for text, number, is_sound in zip(lines.texts, lines.numbers, sound, strict=True)
+        if not is_sound
+    ]
+    notes = [f"read as texts of {level}, one on each line"]
+    if lines.cut:
+        notes.append(f"{lines.cut} texts were cut to {most} {level} (source.length)")
+    if refused:
+        notes.append(
+            f"{len(refused)} texts are left out that hold one of {rare} {level} beyond the {len(form.tokens) - 1} most "
+            "frequent ones (source.vocabulary)"
+        )
+    lengths = sorted(map(len, texts))
+    report: dict[str, Any] = flat.report | {
+        "kind": "text",
+        "shape": list(spec.shape),
+        "levels": 0,
+        "ignored": lines.empty,
+        "refused": refused[:_MOST_NAMED],
+        "notes": notes,
+        "lengths": {"least": lengths[0], "median": lengths[len(lengths) // 2], "most": lengths[-1]},
+        "tokens": {"level": level, "count": len(form.tokens) - 1, "shown": _shown(form)},
+    }
+    return Texts(torch.from_numpy(numbers), None, spec, report)
+
+
+def _rare(text: Sequence[str], number_of: dict[str, int]) -> str:
+    return f"{printable(next(token for token in text if token not in number_of)[:40])!r} is rare"
+
+
+def _shown(form: Text) -> str:
+    """The alphabet, or the most frequent words."""
+    tokens = [printable(token[:40]) for token in form.tokens[1:]]
+    return " ".join(tokens[:_MOST_SHOWN]) if form.between else "".join(tokens[:256])
