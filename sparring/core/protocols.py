@@ -94,6 +94,20 @@ class InBlocks(Protocol):
     blocks: Blocks
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """A source that says itself which samples are trained on next, such as rare ones more often.
+
+    Its `take` knows more positions than [0, len), where each sample lies once: others may be the same samples with
+    another y.
+    """
+
+    def draw(self, count: int, random: torch.Generator) -> Tensor:
+        """Positions int64 [count] for `take`, each drawn independently, with replacement, from a random generator on
+        the CPU."""
+        ...
+
+
 class SourceSpec(Spec):
     """How to get a source again: what `recipe.json` keeps of the data."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparring.core.protocols import Blocks, InBlocks, Source
+from sparring.core.protocols import Blocks, Drawn, InBlocks, Source
 from sparring.core.seeds import derive
 
 
@@ -90,8 +90,36 @@ class BlockOrder:
         return numbers[_shuffled(len(numbers), derive(self.seed, "window", self._epoch, window))]
 
 
-def order_of(source: Source, seed: int) -> Order | BlockOrder:
-    """The order in which a source is visited: all of it shuffled, or block by block where it lies in blocks."""
+class DrawnOrder:
+    """An endless sequence of samples that the source draws, in runs of `RUN`, each from (seed, its number)."""
+
+    RUN = 4096
+
+    def __init__(self, source: Drawn, seed: int) -> None:
+        self.source = source
+        self.seed = seed
+        self._drawn: dict[int, Tensor] = {}
+        """Runs by number, those of the last call."""
+
+    def indices(self, position: int, count: int) -> Tensor:
+        """The sample numbers int64 [count] at positions position .. position + count - 1 of the sequence."""
+        first, last = position // self.RUN, (position + count - 1) // self.RUN
+        self._drawn = {run: self._of(run) for run in range(first, last + 1)}
+        start = position - first * self.RUN
+        return torch.cat([torch.empty(0, dtype=torch.int64), *self._drawn.values()])[start : start + count]
+
+    def _of(self, run: int) -> Tensor:
+        found = self._drawn.get(run)
+        if found is not None:
+            return found
+        return self.source.draw(self.RUN, torch.Generator().manual_seed(derive(self.seed, "drawn", run)))
+
+
+def order_of(source: Source, seed: int) -> Order | BlockOrder | DrawnOrder:
+    """The order in which a source is visited: as it draws its samples itself; else all of it shuffled, block by block
+    where it lies in blocks."""
+    if isinstance(source, Drawn):
+        return DrawnOrder(source, seed)
     return BlockOrder(source.blocks, seed) if isinstance(source, InBlocks) else Order(len(source), seed)
 
 

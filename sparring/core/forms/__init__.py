@@ -2,6 +2,7 @@
 
 from sparring.core.forms.form import Form
 from sparring.core.forms.series import Series
+from sparring.core.forms.table import Table
 from sparring.core.forms.text import Text
 
-__all__ = ["Form", "Series", "Text"]
+__all__ = ["Form", "Series", "Table", "Text"]
