@@ -9,6 +9,7 @@ from sparring.networks.condition import (
     Projection,
 )
 from sparring.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from sparring.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
 from sparring.networks.resnet import ResidualDiscriminator, ResidualGenerator
@@ -24,6 +25,8 @@ __all__ = [
     "DCGANGenerator",
     "Discriminator",
     "Embedding",
+    "FastGANDiscriminator",
+    "FastGANGenerator",
     "Generator",
     "MLPDiscriminator",
     "MLPGenerator",

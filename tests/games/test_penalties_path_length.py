@@ -10,6 +10,7 @@ from torch.autograd.functional import jacobian
 from sparring.core.protocols import DataSpec
 from sparring.games.penalties import PathLength
 from sparring.networks.stylegan2 import StyleGAN2Generator
+from sparring.train.signals import Shown
 
 
 class Mapped(nn.Module):
@@ -72,3 +73,11 @@ def test_its_gradient_for_the_mapping_and_the_synthesis_by_finite_differences() 
             with torch.no_grad():
                 parameter.sub_(sign * 1e-6 * way)
         assert float((slope * way).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
+
+
+def test_samples_that_stand_still_have_no_path() -> None:
+    """What a look at the game takes for the generator."""
+    x = torch.randn(4, 1, 8, 8, requires_grad=True)
+    term, remembered = PathLength(weight=2.0, mean=0.5, rate=0.1)(Shown(x), torch.randn(4, 3), None)
+    torch.testing.assert_close(term, torch.full((4,), 2 * 0.45**2))
+    assert float(remembered["mean"]) == pytest.approx(0.45)

@@ -60,7 +60,8 @@ class PathLength(GeneratorPenalty):
             synthesised: Callable[[Tensor, Tensor | None], Tensor] = generator.synthesised  # type: ignore[assignment]
             x = synthesised(start, y).to(z.dtype)
         noise = torch.randn(x.shape, dtype=x.dtype, device=x.device) / math.prod(x.shape[2:]) ** 0.5
-        (path,) = torch.autograd.grad((x * noise).sum(), start, create_graph=True)
+        # Samples that stand still, as a look at the game holds them, have a path of length 0.
+        (path,) = torch.autograd.grad((x * noise).sum(), start, create_graph=True, materialize_grads=True)
         lengths: Tensor = torch.linalg.vector_norm(path, dim=1)
         mean = self.mean + self.rate * (lengths.mean() - self.mean)
         return self.weight * (lengths - mean).square(), {"mean": mean.detach()}
