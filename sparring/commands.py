@@ -23,10 +23,12 @@ from sparring.core.files import cache_folder, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.spec import to_json
 from sparring.data.open import Data, describe, parse_size
+from sparring.data.outputs import write_samples
 from sparring.display import count_text, score_table
 from sparring.metrics.features import load
 from sparring.metrics.judge import Judge, Score
 from sparring.opening import no_larger_than_weights, open_checkpoint, open_generator
+from sparring.pictures.forms import draw_samples
 from sparring.pictures.grid import sample_grid, save_images, save_png, to_uint8
 from sparring.recipes.automatic import DEFAULT_BUDGET, find_recipe, load_file
 from sparring.recipes.automatic import recipes as all_recipes
@@ -171,6 +173,12 @@ def _generator(run: Path, options: argparse.Namespace) -> tuple[TrainedGenerator
 
 
 def _write_samples(out: Path, batch: Batch, data: DataSpec, info: dict[str, str]) -> None:
+    if data.form is not None:
+        if out.suffix == ".png":
+            save_png(draw_samples(batch.x, data), out, info)
+        else:
+            write_samples(out, batch.x, data)
+        return
     if out.suffix == ".png":
         columns = max(1, round(len(batch.x) ** 0.5))
         save_png(sample_grid(batch.x, columns, levels=data.levels), out, info)

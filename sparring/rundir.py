@@ -33,6 +33,7 @@ from sparring.opening import FORMAT, Opened, Request, hash_but_budget
 from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import curves
 from sparring.pictures.film import film as write_film
+from sparring.pictures.forms import draw_nearest_samples, draw_samples
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.pictures.nearest import nearest
 from sparring.pictures.plane import View, draw_plane
@@ -177,7 +178,10 @@ class RunFolder:
         network's features. All of the source passes through the network, once."""
         found = nearest_in(network, source, samples, min(k, len(source)))
         x = source.take(found.positions.flatten()).x.cpu().reshape(*found.positions.shape, *samples.shape[1:])
-        picture = nearest(samples.cpu(), x, found.distances, levels=self.data.levels)
+        if self.data.form is not None:
+            picture = draw_nearest_samples(samples.cpu(), x[:, 0], self.data)
+        else:
+            picture = nearest(samples.cpu(), x, found.distances, levels=self.data.levels)
         with self._drawn():
             save_png(picture, self.path / "nearest.png", self._info())
 
@@ -240,6 +244,9 @@ class RunFolder:
         name, info = f"{event.clock.images:012d}.png", self._info(event.clock.images)
         if event.plane is not None:  # its arrows are the advice
             save_png(_plane_picture(event.plane, self.data), self.path / "samples" / name, info)
+            return
+        if self.data.form is not None:
+            save_png(draw_samples(event.samples.x, self.data), self.path / "samples" / name, info)
             return
         picture = sample_grid(event.samples.x, GRID_COLUMNS, levels=self.data.levels)
         save_png(picture, self.path / "samples" / name, info)

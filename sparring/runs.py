@@ -16,7 +16,7 @@ import torch
 
 from sparring.core.errors import RequestError
 from sparring.core.files import remove_leftovers, user_path
-from sparring.core.protocols import DataSpec, Source
+from sparring.core.protocols import Source
 from sparring.core.spec import to_json
 from sparring.data.named import NAMES
 from sparring.data.open import Data, parse_size
@@ -57,8 +57,8 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     source = data.load()
     if isinstance(source, Streamed):
         data = data.replace(stream=True)  # also when there is more memory on the day of a resume
-    choice = _choice(options, data, source.spec)
     device = ranks.device
+    choice = _choice(options, data, source, device)
     recipe, arithmetic = settle(choice.recipe, device)
     reasons = (*choice.reasons, *arithmetic)
     if options.dry_run:
@@ -219,9 +219,17 @@ def _data(options: argparse.Namespace) -> Data:
     return data
 
 
-def _choice(options: argparse.Namespace, data: Data, spec: DataSpec) -> Choice:
+def _choice(options: argparse.Namespace, data: Data, source: Source, device: torch.device) -> Choice:
     budget = parse_budget(options.budget) if options.budget else None
-    recipe, reasons = choose(data, spec, recipe=options.recipe, budget=budget, seed=options.seed)
+    recipe, reasons = choose(
+        data,
+        source.spec,
+        recipe=options.recipe,
+        budget=budget,
+        seed=options.seed,
+        num_samples=len(source),
+        device=device.type,
+    )
     if options.features:
         recipe = recipe.replace(scoring=recipe.scoring.replace(features=options.features))
     if options.mend:

@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from sparring.core.errors import RequestError
+from sparring.core.forms import Table
+from sparring.core.forms.table import Categorical
 from sparring.core.protocols import DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.data.open import Data
+from sparring.games.adversarial import Adversarial
+from sparring.games.show import DiffAugment
 from sparring.recipes.automatic import DEFAULT_BUDGET, choose, find_recipe, recipes, settle
+from sparring.train.recipe import Recipe
 
 SHAPES: list[tuple[int, ...]] = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 24, 40), (4, 96, 64), (1, 5, 7), (784,), (2,)]
 
@@ -30,6 +36,43 @@ def test_every_choice_builds_and_survives_json(shape: tuple[int, ...], num_class
     assert recipe.discriminator.build(data, recipe.prior.dim)(x, y).shape == (4,)
 
 
+def reasons_of(data: DataSpec, **more: Any) -> tuple[Recipe, str]:
+    recipe, reasons = choose(Data(source="digits"), data, recipe=None, budget=None, seed=None, **more)
+    return recipe, "\n".join(reasons)
+
+
+def test_few_images_are_augmented_and_batches_stay_below_half_of_them() -> None:
+    data = DataSpec(name="some", shape=(3, 32, 32))
+    many, said = reasons_of(data, num_samples=5000)
+    assert isinstance(many.game, Adversarial)
+    assert (many.game.show, many.train.batch) == ((), 64)
+    assert "augmentation" not in said
+    few, said = reasons_of(data, num_samples=100)
+    assert isinstance(few.game, Adversarial)
+    assert few.game.show == (DiffAugment(),)
+    assert few.train.batch == 32
+    assert "augmentation: 100 images are few enough" in said
+    assert "batch 32: there are 100 samples" in said
+    named = choose(Data(source="x"), data, recipe="dcgan", budget=None, seed=None, num_samples=100).recipe
+    assert named.train.batch == 64, "a recipe that was named is taken as it is"
+
+
+def test_penalties_grow_with_the_number_of_pixels_and_this_is_said() -> None:
+    small, _ = reasons_of(DataSpec(name="some", shape=(1, 28, 28)))
+    large, said = reasons_of(DataSpec(name="some", shape=(1, 56, 84)))
+    assert isinstance(small.game, Adversarial)
+    assert isinstance(large.game, Adversarial)
+    assert large.game.penalties[0].weight == pytest.approx(6 * small.game.penalties[0].weight)
+    assert "in proportion to the 4704 pixels" in said
+
+
+def test_the_kind_of_data_decides() -> None:
+    table = Table(columns=(Categorical(name="a", values=("x", "y"), counts=(3, 4)),))
+    recipe, said = reasons_of(DataSpec(name="some", shape=(2,), y_shape=(2,), form=table))
+    assert recipe.name == "table"
+    assert "rows of a table of 1 columns" in said
+
+
 def test_settling_leaves_nothing_automatic_and_keeps_what_was_said() -> None:
     data = DataSpec(name="some", shape=(1, 8, 8))
     recipe = choose(Data(source="digits"), data, recipe="dcgan", budget=None, seed=None).recipe
@@ -43,7 +86,7 @@ def test_settling_leaves_nothing_automatic_and_keeps_what_was_said() -> None:
 
 
 def test_named_recipes_are_those_of_the_module() -> None:
-    assert {"dcgan", "mlp", "toy"} == set(recipes())
+    assert {"dcgan", "mlp", "toy", "resnet", "stylegan2", "fastgan", "table"} == set(recipes())
     for function in recipes().values():
         assert function.__doc__
 
