@@ -9,12 +9,15 @@ from sparring.networks.condition import (
     Projection,
 )
 from sparring.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from sparring.networks.ends import GumbelSoftmax, Softmax, Tanh
 from sparring.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.networks.recurrent import RecurrentDiscriminator, RecurrentGenerator
 from sparring.networks.resnet import ResidualDiscriminator, ResidualGenerator
 from sparring.networks.spectral import SpectralNorm
 from sparring.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from sparring.networks.temporal import TemporalDiscriminator, TemporalGenerator
 
 __all__ = [
     "AutoencoderDiscriminator",
@@ -28,12 +31,19 @@ __all__ = [
     "FastGANDiscriminator",
     "FastGANGenerator",
     "Generator",
+    "GumbelSoftmax",
     "MLPDiscriminator",
     "MLPGenerator",
     "Projection",
+    "RecurrentDiscriminator",
+    "RecurrentGenerator",
     "ResidualDiscriminator",
     "ResidualGenerator",
+    "Softmax",
     "SpectralNorm",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
+    "Tanh",
+    "TemporalDiscriminator",
+    "TemporalGenerator",
 ]
