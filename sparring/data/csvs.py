@@ -29,6 +29,8 @@ _CELL_BYTES = 64
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a", "missing"))
 """Cells that say that there is no value, in small letters."""
 _DELIMITERS = "\t;|,"  # in the order in which they are believed: a comma may also stand within numbers
+SEEN = 4096
+"""Rows from which can be told what a table holds."""
 _SEEN = 200  # lines from which the delimiter and the header are told
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?(e[+-]?\d+)?", re.IGNORECASE)
@@ -60,8 +62,8 @@ class Numbers(NamedTuple):
     """How commas were read, if there were any."""
 
 
-def read_csv(path: Path) -> Columns:
-    """All of a CSV or TSV file, packed by gzip or not.
+def read_csv(path: Path, rows: int | None = None) -> Columns:
+    """All of a CSV or TSV file, packed by gzip or not, or at least the first `rows` of them.
 
     The delimiter is the one of tab, semicolon, bar and comma that cuts all rows alike. The first row is a header
     unless it holds a number where no other cell of it stands above numbers. Empty lines are left out.
@@ -72,8 +74,8 @@ def read_csv(path: Path) -> Columns:
     lines = read_lines(path)
     head = list(islice(lines, _SEEN))
     delimiter = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else _delimiter(head)
-    rows = _rows(chain(head, lines), delimiter, where)
-    sample = list(islice(rows, _SEEN))
+    reader = _rows(chain(head, lines), delimiter, where)
+    sample = list(islice(reader, _SEEN))
     if not sample:
         raise RequestError(f"{where}: no rows; expected a header and a line for each row")
     width, notes = len(sample[0][1]), []
@@ -89,8 +91,8 @@ def read_csv(path: Path) -> Columns:
     most, cells = max_bytes() // _CELL_BYTES, [list[str]() for _ in names]
     shared: list[dict[str, str]] = [{} for _ in names]
     first_line = sample[0][0]
-    following = chain(sample, rows)
-    while part := list(islice(following, 4096)):
+    following = chain(sample, reader)
+    while (rows is None or len(cells[0]) < rows) and (part := list(islice(following, 4096))):
         for number, row in part:
             if len(row) != width:
                 raise RequestError(

@@ -203,33 +203,43 @@ class Data(SourceSpec):
 
     def _load_rows(self, path: Path, name: str) -> Resident | Rows | None:
         """Series, texts or a table, where the path leads to such; else None."""
-        from sparring.data import csvs, sequences, texts
+        from sparring.data import sequences, texts
 
-        if self.kind == "text" or (self.kind == "auto" and name.endswith(texts.SUFFIXES)):
-            if path.is_dir():
-                raise RequestError(f"{printable(self.source)}: a folder; expected a file with a text on each line")
-            return texts.load_texts(path, self.split, level=self.level, length=self.length, vocabulary=self.vocabulary)
-        why = ""
-        if self.kind == "auto":
-            if path.is_dir():
-                why = sequences.why_folder(path)
-            elif name.endswith(csvs.SUFFIXES):
-                why = sequences.why_series(csvs.read_csv(path))
-            if not why and not name.endswith(csvs.SUFFIXES):
-                return None
-        if self.kind == "series" or why:
+        kind, why = (self.kind, "") if self.kind != "auto" else _kind_of(path, name)
+        if kind == "auto":
+            return None
+        if kind == "series":
             return sequences.load_series(
                 path, self.split, window=self.window, stride=self.stride, column=self.series, why=why
             )
         if path.is_dir() or self.split != "train":
             found = "a folder" if path.is_dir() else f"one file has no split {self.split!r}"
-            raise RequestError(f"{printable(self.source)}: {found}; expected a file that holds a table")
+            raise RequestError(f"{printable(self.source)}: {found}; expected a file that holds a {kind}")
+        if kind == "text":
+            return texts.load_texts(path, level=self.level, length=self.length, vocabulary=self.vocabulary)
         from sparring.data.tables import load_table
 
         return load_table(path)
 
     def _hint(self) -> str:
         return nearest(self.source, named.NAMES)
+
+
+def _kind_of(path: Path, name: str) -> tuple[Literal["auto", "table", "series", "text"], str]:
+    """What a path leads to, and why if that is series; "auto" for all that is none of these."""
+    from sparring.data import columnar, csvs, sequences, texts
+
+    if path.is_dir():
+        why = sequences.why_folder(path)
+        return ("series" if why else "auto"), why
+    if name.endswith(texts.SUFFIXES):
+        return "text", ""
+    if name.endswith(csvs.SUFFIXES):
+        why = sequences.why_series(csvs.read_csv(path, csvs.SEEN))
+        return ("series" if why else "table"), why
+    if name.endswith(".parquet"):
+        return columnar.kind_of(path)
+    return "auto", ""
 
 
 def _has_idx(folder: Path) -> bool:

@@ -121,6 +121,15 @@ def why_folder(path: Path) -> str:
     return f"a folder of {len(files)} files"
 
 
+def read_columns(path: Path) -> Columns:
+    """The cells of a CSV, TSV or Parquet file."""
+    if path.name.lower().endswith(".parquet"):
+        from sparring.data.columnar import read_parquet
+
+        return read_parquet(path)
+    return csvs.read_csv(path)
+
+
 def load_series(
     path: Path,
     split: str = "train",
@@ -222,7 +231,7 @@ def _read(path: Path, split: str, column: str, where: str) -> Found:
         raise RequestError(f"{where}: one file has no split {split!r}; name the file that holds it")
     if not files:
         raise RequestError(f"{where}: no files of series; expected {' '.join(csvs.SUFFIXES)}")
-    tables = [csvs.read_csv(file) for file in files]
+    tables = [read_columns(file) for file in files]
     first = tables[0]
     for file, table in zip(files, tables, strict=True):
         if set(table.names) != set(first.names):

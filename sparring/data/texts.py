@@ -53,7 +53,6 @@ class Texts(Resident):
 
 def load_texts(
     path: Path,
-    split: str = "train",
     *,
     level: Level = "characters",
     length: int | None = None,
@@ -66,8 +65,6 @@ def load_texts(
     Raises `RequestError` as `read_lines` does, and for less than two texts.
     """
     where = printable(str(path))
-    if split != "train":
-        raise RequestError(f"{where}: one file of texts has no split {split!r}; name the file that holds it")
     most = length or LONGEST[level]
     size = vocabulary or VOCABULARY[level]
     if most < 1 or not 2 <= size <= MOST_TOKENS:
