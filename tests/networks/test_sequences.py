@@ -1,4 +1,4 @@
-"""What holds for every player of sequences: shapes, conditions, precision, second derivatives, JSON, batches in parts."""
+"""What holds for every player of sequences: shapes, conditions, precision, second derivatives, JSON, divided steps."""
 
 import copy
 
