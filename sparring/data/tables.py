@@ -26,6 +26,7 @@ from torch import Tensor
 
 from sparring.core.errors import RequestError
 from sparring.core.forms.table import (
+    SPAN,
     Categorical,
     Column,
     Continuous,
@@ -38,8 +39,8 @@ from sparring.core.forms.table import (
 from sparring.core.protocols import Batch, DataSpec
 from sparring.core.seeds import derive
 from sparring.core.spec import to_json
-from sparring.data import parquet
-from sparring.data.csvs import SUFFIXES, is_missing, parse_numbers, read_csv
+from sparring.data.columnar import read_parquet
+from sparring.data.csvs import is_missing, parse_numbers, read_csv
 from sparring.data.limits import max_bytes, printable
 
 MODES = 10
@@ -68,6 +69,7 @@ _FEW = 10  # whole numbers of so few different values are categories
 _LONGEST = 1000  # characters of a category
 _EXACT = 2.0**53  # whole numbers beyond it are not all floats
 _LEAST_WEIGHT = 0.005
+_LEAST_DEVIATION = 0.001  # of the column's own
 _SHOWN = 8
 
 
@@ -111,6 +113,7 @@ class Rows:
         self._starts = torch.tensor([place.start for place in choices], dtype=torch.int64, device=codes.device)
         self._asked = [i for i, place in enumerate(choices) if isinstance(place.column, Categorical)]
         self._widths = [choices[i].block.width for i in self._asked]
+        self._firsts = torch.tensor(starts_of(self._widths), dtype=torch.int64, device=codes.device)
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -120,15 +123,14 @@ class Rows:
         c · N + row asks for the category that the row has in conditional column c."""
         index = index.to(self.alpha.device)
         row = index % len(self)
-        x = self.alpha.new_zeros(len(row), self.form.width)
+        x = self.alpha.new_zeros(len(row), *self.spec.shape)
         x[:, self._numbers] = self.alpha[row]
         codes = self.codes[row].long()
         x.scatter_(1, codes + self._starts, 1.0)
         if not self.spec.y_shape:
             return Batch(x, None)
-        starts = torch.tensor(starts_of(self._widths), device=index.device)
         column = index.div(len(self), rounding_mode="floor")
-        category = codes[:, self._asked].gather(1, column[:, None]) + starts[column][:, None]
+        category = codes[:, self._asked].gather(1, column[:, None]) + self._firsts[column][:, None]
         return Batch(x, x.new_zeros(len(x), *self.spec.y_shape).scatter_(1, category, 1.0))
 
     def ahead(self, index: Tensor) -> None:
@@ -190,21 +192,16 @@ def load_table(path: Path) -> Rows:
     """A table from a CSV, TSV or Parquet file, every row a sample.
 
     Numbers and dates are `Continuous`; texts, booleans, numbers of two values and whole numbers of at most 10 are
-    `Categorical`. Left out, and named in the report's notes: columns without a value, texts of which most are
-    different (names, ids), and columns that number the rows.
+    `Categorical`; booleans of Parquet come as text. Left out, and named in the notes: columns without a value,
+    texts of which most are different (names, ids), and columns that number the rows.
     Raises `RequestError` as `read_csv` does, for Parquet without pyarrow, for fewer than 2 rows, and where no column
     is left that has more than one value.
     """
-    started = printable(str(path))
-    if path.name.lower().endswith(SUFFIXES):
-        read = read_csv(path)
-        columns = dict(zip(read.names, read.cells, strict=True))
-        found = {name: _parsed(cells, read.delimiter) for name, cells in columns.items()}
-        notes = read.notes
-    else:
-        found, notes = _from_parquet(path, started), []
+    is_parquet = path.name.lower().endswith(".parquet")
+    read = read_parquet(path) if is_parquet else read_csv(path)
+    found = {name: _parsed(cells, read.delimiter) for name, cells in zip(read.names, read.cells, strict=True)}
     name = path.name.partition(".")[0] or path.name
-    return _table(found, name, started, "parquet" if path.name.lower().endswith(".parquet") else "csv", notes)
+    return _table(found, name, printable(str(path)), "Parquet" if is_parquet else "CSV", read.notes)
 
 
 def from_columns(columns: Mapping[str, Sequence[Value]], name: str = "table") -> Rows:
@@ -289,7 +286,7 @@ def _parsed(cells: list[str], delimiter: str) -> Numbers | list[Value]:
     if not any(_zero_before(cell) for cell in cells):
         read = parse_numbers(cells, delimiter)
         if read is not None and not (read.decimals == 0 and np.nanmax(np.abs(read.values), initial=0) >= _EXACT):
-            return Numbers(read.values, read.decimals, read.decimals == 0)
+            return Numbers(read.values, digits_of(read.values), read.decimals == 0)
     return _dated([None if is_missing(cell) else cell for cell in cells])
 
 
@@ -307,7 +304,7 @@ def _typed(cells: list[Any]) -> Numbers | list[Value]:
         values = np.array([np.nan if cell is None else float(cell) for cell in cells])
         whole = all(isinstance(cell, int | np.integer) for cell in known)
         if not whole or np.nanmax(np.abs(values)) < _EXACT:
-            return Numbers(values, 0 if whole else _digits(values), whole)
+            return Numbers(values, digits_of(values), whole)
     return _dated([cell if cell is None or isinstance(cell, bool) else str(cell) for cell in cells])
 
 
@@ -317,13 +314,14 @@ def _iso(cell: Any) -> str:
     return str(cell)
 
 
-def _digits(values: NDArray[np.float64]) -> int:
-    """After the point, up to 6, where no value has more; else -1."""
+def digits_of(values: NDArray[np.float64]) -> int:
+    """How many digits after the point are enough to write all of the finite values, up to 6; else -1.
+
+    >>> digits_of(np.array([1.5, -2.25, np.nan])), digits_of(np.array([1.0, 3e20])), digits_of(np.array([1 / 3]))
+    (2, 0, -1)
+    """
     finite = values[np.isfinite(values)]
-    for digits in range(7):
-        if (np.abs(finite) < 1e9).all() and np.array_equal(finite.round(digits), finite):
-            return digits
-    return -1
+    return next((digits for digits in range(7) if np.array_equal(finite.round(digits), finite)), -1)
 
 
 def _dated(cells: list[Value]) -> Numbers | list[Value]:
@@ -423,28 +421,38 @@ def modes_of(
     values: NDArray[np.float64], random: np.random.Generator
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Means, deviations and weights of the modes of numbers [N], of at least two different ones: a variational
-    Gaussian mixture of up to 10, without those that it has left empty, `merged`."""
+    Gaussian mixture of up to 10, without those that it has left empty, `merged`; and `far` ones, so that every value is
+    within reach of a mode."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import BayesianGaussianMixture
 
-    if len(values) > FITTED:
-        values = random.choice(values, FITTED, replace=False)
     centre, scale = float(values.mean()), float(values.std())
+    steps = (values - centre) / scale
+    fitted = random.choice(steps, FITTED, replace=False) if len(steps) > FITTED else steps
     mixture = BayesianGaussianMixture(
-        n_components=min(MODES, len(np.unique(values))),
+        n_components=min(MODES, len(np.unique(fitted))),
         weight_concentration_prior_type="dirichlet_process",
         weight_concentration_prior=0.001,
         random_state=int(random.integers(2**31)),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.fit((values[:, None] - centre) / scale)
-    kept = np.flatnonzero(mixture.weights_ > max(_LEAST_WEIGHT, 5 / len(values)))
-    kept = kept if len(kept) else mixture.weights_.argmax()[None]
-    weights = mixture.weights_[kept] / mixture.weights_[kept].sum()
-    found = zip(mixture.means_[kept, 0], np.sqrt(mixture.covariances_[kept, 0, 0]), weights, strict=True)
-    means, deviations, shares = zip(*sorted(merged([Mode(*map(float, mode)) for mode in found])), strict=True)
-    return tuple(m * scale + centre for m in means), tuple(d * scale for d in deviations), shares
+        mixture.fit(fitted[:, None])
+        shares = mixture.predict_proba(fitted[:, None])
+    # One more step of maximum likelihood: the prior would make a spike, such as of zeros, as wide as a hump.
+    weights = shares.mean(0)
+    shares = shares[:, weights > _LEAST_WEIGHT] / shares[:, weights > _LEAST_WEIGHT].sum(0)
+    means = fitted @ shares
+    deviations = np.sqrt(((fitted[:, None] - means) ** 2 * shares).sum(0)).clip(min=_LEAST_DEVIATION)
+    found = zip(means, deviations, weights[weights > _LEAST_WEIGHT], strict=True)
+    modes = [Mode(*map(float, mode)) for mode in found]
+    modes = merged(modes)
+    modes = sorted(modes + far(steps, modes))
+    return (
+        tuple(mode.mean * scale + centre for mode in modes),
+        tuple(mode.deviation * scale for mode in modes),
+        tuple(mode.weight for mode in modes),
+    )
 
 
 def merged(modes: list[Mode]) -> list[Mode]:
@@ -468,6 +476,20 @@ def merged(modes: list[Mode]) -> list[Mode]:
         modes.remove(b)
         modes.append(Mode(mean, math.sqrt(spread), weight))
     return modes
+
+
+def far(values: NDArray[np.float64], modes: list[Mode]) -> list[Mode]:
+    """A mode for the values below the reach of all modes, one for those between, one for those above; none where there
+    are no such."""
+    out = values[np.min([np.abs(values - mode.mean) / mode.deviation for mode in modes], 0) >= SPAN]
+    low, high = min(mode.mean for mode in modes), max(mode.mean for mode in modes)
+    found = []
+    for part in (out[out < low], out[(out >= low) & (out <= high)], out[out > high]):
+        if len(part):
+            middle, half = (part.min() + part.max()) / 2, (part.max() - part.min()) / 2
+            deviation = max(half / (SPAN / 2), 0.01 * abs(middle), 0.01)
+            found.append(Mode(float(middle), float(deviation), len(part) / len(values)))
+    return found
 
 
 def _said(column: Column, cells: Numbers | list[Value]) -> dict[str, Any]:
@@ -508,15 +530,3 @@ def _fingerprint(alpha: Tensor, codes: Tensor, form: Table) -> tuple[str, int]:
     whole.update(codes.cpu().contiguous().numpy().data)
     x = np.concatenate([alpha.cpu().double().numpy().round(6), codes.cpu().numpy()], 1)
     return whole.hexdigest(), len(x) - len(np.unique(x, axis=0))
-
-
-def _from_parquet(path: Path, where: str) -> dict[str, Numbers | list[Value]]:
-    pq = parquet.library(where)
-    try:
-        table = pq.read_table(path)
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise RequestError(f"{where}: no sound Parquet file ({' '.join(str(error).split())[:200]})") from None
-    names = list(table.column_names)
-    if len(set(names)) < len(names):
-        raise RequestError(f"{where}: two columns have the same name; give each its own")
-    return {name: _typed(table.column(name).to_pylist()) for name in names}

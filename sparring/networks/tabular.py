@@ -50,7 +50,7 @@ class TabularGenerator(NetworkSpec):
         if z_dim <= chosen:
             raise RequestError(
                 f"TabularGenerator: expected a prior of more than {chosen} numbers, as many as draw the categories and "
-                f"modes of {data.name}, found {z_dim}; set prior.dim to {chosen + 64}"
+                f"modes of {data.name}, found {z_dim}; set prior.dim to {chosen + 32}"
             )
         return Writer(data, form, z_dim, self.width, self.depth, self.temperature)
 
@@ -119,7 +119,7 @@ class Ends(nn.Module):
         tanh = [place.start for place in places if place.block.kind == "tanh"]
         softmax = [place for place in places if place.block.kind == "softmax"]
         asked = sum(place.block.width for place in softmax if isinstance(place.column, Categorical))
-        widest = max((place.block.width for place in softmax), default=0)
+        widest = max((place.block.width for place in softmax), default=1)
         # Numbers of a row, then noise, then the condition, for every block in a row of `widest`; what is behind the end
         # of a block is read from one more number, which is -inf, 0 and 0.
         read = torch.full((len(softmax), widest), form.width)
@@ -158,7 +158,7 @@ class Ends(nn.Module):
 
     def _rows(self, x: Tensor, index: Tensor, behind: float) -> Tensor:
         """Numbers of x [B, n] by block: [B, blocks, widest]."""
-        return torch.cat([x, x.new_full((len(x), 1), behind)], 1).index_select(1, index).view(-1, *self.shape)
+        return torch.cat([x, x.new_full((len(x), 1), behind)], 1).index_select(1, index).view(len(x), *self.shape)
 
 
 def gumbel(z: Tensor) -> Tensor:

@@ -96,12 +96,14 @@ class Continuous(Column):
         self, values: NDArray[np.float64], random: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """α [N] and the numbers of the modes [N] of values [N], NaN where missing; each mode drawn by its
-        probability."""
+        probability among those within whose reach, 4φ, the value is."""
         means, deviations = np.array(self.means), np.array(self.deviations)
         missing = np.isnan(values)
         known = np.where(missing, self.low, values)
         steps = (known[:, None] - means) / deviations
         logits = np.log(self.weights) - np.log(deviations) - steps**2 / 2
+        reached = np.abs(steps) <= SPAN
+        logits = np.where(reached | ~reached.any(1, keepdims=True), logits, -np.inf)
         ends = np.exp(logits - logits.max(1, keepdims=True)).cumsum(1)
         drawn = random.random(len(values)) * ends[:, -1]
         modes = (drawn[:, None] >= ends).sum(1).clip(max=len(means) - 1)
