@@ -283,7 +283,8 @@ def _link(folder: Path, chosen: card.Chosen, wanted: list[Entry], files: list[Pa
             link.parent.mkdir(parents=True, exist_ok=True)
             link.unlink(missing_ok=True)  # names beside the data are nearer than those of the card
             link.symlink_to(file)
-        shutil.rmtree(folder, ignore_errors=True)
+        if not _is_whole(folder, chosen, wanted):
+            shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # another process was first
             temporary.rename(folder)
     except OSError as error:
@@ -372,7 +373,8 @@ def _download(place: Place, commit: str, wanted: list[Entry]) -> list[Path]:
         shown = _Shown(place, len(missing), total) if any(entry.path != "README.md" for entry in missing) else None
         if shown is not None:
             print(
-                f"{place}: {len(missing)} files, {size_text(total)}, go into {client.constants.HF_HUB_CACHE}",
+                f"{place}: {len(missing)} file{'s' * (len(missing) > 1)}, {size_text(total)}, go into "
+                f"{client.constants.HF_HUB_CACHE}",
                 file=sys.stderr,
             )
 

@@ -33,6 +33,7 @@ from sparring.data.open import Data
 Png = Callable[..., bytes]
 LARGE = 200  # bytes from which on the stand-in keeps files in its large storage, and redirects to it
 OLD, NEW = "1" * 40, "2" * 40
+WATCHED = Path(__file__).parent.parent / "watched.py"
 
 
 class Hub(NamedTuple):
@@ -42,6 +43,8 @@ class Hub(NamedTuple):
     """By name and commit: files by path. The last commit is `main`."""
     asked: list[str]
     agents: list[str]
+    tokens: set[tuple[str, str | None]]
+    """What was sent to whom: hosts and tokens."""
     faults: dict[str, Any]
     """What is wrong with it: see `Handler`."""
     address: str
@@ -68,6 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"{self.command} {self.path}")
         self.hub.agents.append(self.headers.get("User-Agent", ""))
+        self.hub.tokens.add((self.headers["Host"].partition(":")[0], self.headers.get("Authorization")))
         parts = path.strip("/").split("/")
         if parts[0] == "large":
             found = {hashlib.sha256(data).hexdigest(): data for data in self.all_files()}
@@ -154,7 +158,9 @@ def server() -> Iterator[Hub]:
         for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_TOKEN"):
             patch.delenv(proxy, raising=False)
         web.daemon_threads = True
-        Handler.hub = Hub({}, [], [], {}, *(f"http://{host}:{web.server_port}" for host in ("127.0.0.1", "localhost")))
+        Handler.hub = Hub(
+            {}, [], [], set(), {}, *(f"http://{host}:{web.server_port}" for host in ("127.0.0.1", "localhost"))
+        )
         thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield Handler.hub
@@ -166,7 +172,7 @@ def server() -> Iterator[Hub]:
 @pytest.fixture
 def here(server: Hub, tmp_path: Path, away: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """An empty Hub, and empty caches of ours (`away`) and of the client's."""
-    for place in (server.sets, server.asked, server.agents, server.faults):
+    for place in (server.sets, server.asked, server.agents, server.tokens, server.faults):
         place.clear()
     monkeypatch.delenv("SPARRING_DOWNLOAD_GB", raising=False)
     monkeypatch.setattr(constants, "ENDPOINT", server.address)
@@ -486,6 +492,14 @@ def test_a_damaged_listing_in_the_cache_is_fetched_again(here: Hub) -> None:
     assert hub.fetch(f"hf:someone/x@{NEW}", "train").path.read_bytes() == b"right"
 
 
+def test_a_token_goes_to_the_hub_alone(here: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.put("someone/x", {"train.txt": b"x" * 3000})
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.fetch("hf:someone/x", "train")
+    assert here.tokens == {("127.0.0.1", "Bearer hf_secret"), ("localhost", None)}
+    assert not [path for path in cache_folder().rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
+
+
 def test_the_address_is_a_safe_one(here: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://open.example")
     with pytest.raises(RequestError, match=r"HF_ENDPOINT http://open.example: expected an address that begins"):
@@ -499,15 +513,22 @@ def test_without_the_client_it_is_said_what_to_install(away: Path, monkeypatch: 
         hub.pin("hf:someone/x")
 
 
-def test_the_command_reads_a_set_of_the_hub_and_tells_it_nothing_else(here: Hub, png: Png, tmp_path: Path) -> None:
+def test_the_command_reads_a_set_of_the_hub_and_does_nothing_else(here: Hub, png: Png, tmp_path: Path) -> None:
+    """Under the hook that forbids to unpickle, to run what is read, and to write elsewhere; the Hub is on loopback."""
     here.put("someone/pets", pictures(png))
-    home = {"HF_ENDPOINT": here.address, "HF_HOME": str(tmp_path / "home"), "SPARRING_CACHE": str(tmp_path / "ours")}
-    command = [sys.executable, "-m", "sparring", "data", "hf:someone/pets", "--split", "test"]
+    folder = tmp_path / "watched"
+    home = {"HF_ENDPOINT": here.address, "HF_HOME": str(folder / "home")}
+    command = [sys.executable, str(WATCHED), str(folder), "data", "hf:someone/pets", "--split", "test"]
+    folder.mkdir()
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | home)
     assert done.returncode == 0, done.stderr
     assert "2 (cat: 1, dog: 1)" in done.stdout
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["codes"] == [0]
+    # The client's links have targets relative to themselves, which the hook takes for others; none leads away.
+    assert [text for text in said["found"] if not text.startswith(("socket.", "os.symlink "))] == []
+    assert all(path.resolve().is_relative_to(folder.resolve()) for path in folder.rglob("*"))
     allowed = ("/api/datasets/someone/pets", "/datasets/someone/pets/resolve/", "/large/")
     assert all(line.split()[1].startswith(allowed) for line in asked(here))
     assert here.agents
     assert not any("torch" in agent for agent in here.agents)
-    assert {path.name for path in tmp_path.iterdir()} == {"home", "ours"}
