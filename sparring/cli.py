@@ -13,6 +13,7 @@ from typing import NoReturn
 from sparring import __version__
 from sparring.core.errors import RequestError, TrainingError, nearest
 
+KINDS = ("auto", "table", "series", "text")
 DONE, BAD_REQUEST, TRAINING_FAILED, INTERRUPTED = 0, 2, 3, 130
 
 
@@ -41,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = main.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
     source = (
-        "a known set (digits, mnist, fashion-mnist, cifar10), a folder or archive of images, an IDX, .npy or .npz file"
+        "a known set (digits, mnist, fashion-mnist, cifar10), a folder or archive of images, an IDX, .npy or .npz "
+        "file, a table or series (.csv, .parquet), lines of text (.txt)"
     )
 
     train = verbs.add_parser("train", help="train a generator", description="Train a generator and its discriminator.")
@@ -52,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, metavar="N", help="of everything that is random; default: 0")
     train.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cuda where there is one, else cpu")
     train.add_argument("--size", metavar="HxW", help="bring all images to one size")
+    train.add_argument("--kind", choices=KINDS, help="what rows are; default: as they look")
     train.add_argument("--labels", choices=("use", "ignore"), help="whether labels condition the game; default: use")
     train.add_argument("--hold-out", type=int, metavar="N", help="set N samples aside, to choose by and to watch")
     train.add_argument("--features", metavar="NAME|FILE", help="the network that scores are made in; see score --help")
@@ -68,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument("--features", metavar="FILE.py:FUNC", help="the feature file, where the run scores with one")
     resume.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the run's own")
 
+    out = ".png a grid, .npz arrays, else a folder of PNGs; rows and series .csv, .parquet, texts .txt, as they came"
     sample = verbs.add_parser("sample", help="draw from a trained generator", description="Draw samples.")
     sample.add_argument("run", metavar="RUN", help="the run's folder")
     sample.add_argument("-n", type=int, default=64, metavar="N", help="how many; default: 64")
@@ -76,20 +80,21 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--truncation", type=float, metavar="T", help="keep z to the middle: likelier, less varied")
     sample.add_argument("--recipe", metavar="FILE.py:FUNC", help="the recipe file, where it defines the generator")
     sample.add_argument("--checkpoint", default="best", metavar="best|last|IMAGES", help="default: best")
-    sample.add_argument("--out", required=True, metavar="PATH", help=".png a grid, .npz arrays, else a folder of PNGs")
+    sample.add_argument("--out", required=True, metavar="PATH", help=out)
 
     score = verbs.add_parser("score", help="judge a run's generator, or anybody's images", description="Judge samples.")
     score.add_argument("samples", nargs="+", metavar="RUN|FOLDER|FILE.npz", help="what is judged: one or several")
     score.add_argument("--against", required=True, metavar="SOURCE", help="the real data")
     score.add_argument("--split", choices=("train", "test"), default="train", help="of a known set; default: train")
     score.add_argument("--held-out", metavar="test|SOURCE", help="real data not trained on: finds memorised samples")
+    score.add_argument("--kind", choices=KINDS, help="what rows are; default: as they look")
     score.add_argument("--size", metavar="HxW", help="bring all images to one size")
     score.add_argument(
         "--metrics",
-        default="fid,kid,precision_recall,density_coverage,classes",
         metavar="NAME,...",
         help="of fid fid_held_out fid_inf kid inception_score precision_recall density_coverage classes modes "
-        "per_class nearest_neighbour vendi memorisation parzen path_length; default: %(default)s",
+        "per_class nearest_neighbour vendi memorisation parzen path_length, of series, texts and tables others, which "
+        "a wrong name lists; default: what is usual for the kind of data",
     )
     score.add_argument(
         "--features",
@@ -116,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     data = verbs.add_parser("data", help="tell what a source holds", description="Tell what was found in a source.")
     data.add_argument("source", metavar="SOURCE", help=source)
     data.add_argument("--split", choices=("train", "test"), default="train", help="of a known set; default: train")
+    data.add_argument("--kind", choices=KINDS, help="what rows are; default: as they look")
     data.add_argument("--size", metavar="HxW", help="bring all images to one size")
     data.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -35,7 +35,7 @@ from sparring.recipes.automatic import recipes as all_recipes
 from sparring.runs import find_device
 from sparring.runs import resume as resume
 from sparring.runs import train as train
-from sparring.scoring import named, score_generator, score_source
+from sparring.scoring import named, score_generator, score_source, usual
 from sparring.train.precision import choose_arithmetic
 from sparring.trained import TrainedGenerator, averaged_weights, expected_weights, label_number
 
@@ -66,10 +66,16 @@ def sample(options: argparse.Namespace) -> int:
 
 def score(options: argparse.Namespace) -> int:
     """`sparring score`: judges runs' generators or anybody's images against real data."""
-    data = Data(source=options.against, split=options.split, size=parse_size(options.size) if options.size else None)
+    data = Data(
+        source=options.against,
+        split=options.split,
+        kind=options.kind or "auto",
+        size=parse_size(options.size) if options.size else None,
+    )
     reference = data.load()
     held_out = _held_out(options.held_out, data)
-    metrics = named((name for name in options.metrics.split(",") if name), reference.spec)
+    asked = usual(reference.spec) if options.metrics is None else filter(None, options.metrics.split(","))
+    metrics = named(asked, reference.spec)
     name = options.features
     network = load(name, reference, execute=True) if name else None
     judge = Judge(reference, metrics=metrics, features=network, held_out=held_out, keep=options.keep)
@@ -136,7 +142,7 @@ def recipes(options: argparse.Namespace) -> int:
 def data(options: argparse.Namespace) -> int:
     """`sparring data`: what a source holds."""
     size = parse_size(options.size) if options.size else None
-    source = Data(source=options.source, split=options.split, size=size).load()
+    source = Data(source=options.source, split=options.split, kind=options.kind or "auto", size=size).load()
     print(json.dumps(source.report, indent=1, ensure_ascii=False) if options.json else describe(source))
     return 0
 

@@ -210,6 +210,7 @@ def _data(options: argparse.Namespace) -> Data:
         # An absolute path, so that a run can be resumed from another folder.
         source=options.source if known else str(place.resolve()),
         size=parse_size(options.size) if options.size else None,
+        kind=options.kind or "auto",
         labels=options.labels or "use",
         hold_out=options.hold_out or 0,
     )
