@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.core.protocols import Blocks
+from sparring.core.protocols import Blocks, Drawn
 from sparring.core.seeds import derive
 from sparring.data.tensors import from_arrays
-from sparring.train.order import BlockOrder, Order, order_of
+from sparring.train.order import BlockOrder, DrawnOrder, Order, order_of
 
 BLOCKS = Blocks(lengths=[5, 1, 7, 3, 4, 4, 6], window=3)
 
@@ -107,3 +107,51 @@ def test_nothing_is_drawn_twice_by_steps_that_say_what_comes_next(
         order.indices(8 * step, 8)
         order.indices(8 * (step + 1), 8)
     assert len(drawn) == len(set(drawn))
+
+
+class Drawing:
+    """Draws 0 three times as often as 1, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def draw(self, count: int, random: torch.Generator) -> torch.Tensor:
+        self.asked += 1
+        return (torch.rand(count, generator=random) > 0.75).long()
+
+
+def test_a_position_is_all_that_matters_where_the_source_draws() -> None:
+    run = DrawnOrder.RUN
+    whole = DrawnOrder(Drawing(), seed=3).indices(0, 3 * run)
+    one = DrawnOrder(Drawing(), seed=3)
+    for start, count in [(0, 7), (run - 3, 6), (2 * run, run), (5, 2 * run), (run, 1), (17, 0)]:
+        expected = whole[start : start + count]
+        assert torch.equal(one.indices(start, count), expected)
+        assert torch.equal(DrawnOrder(Drawing(), seed=3).indices(start, count), expected)
+
+
+def test_what_is_drawn_is_the_sources_and_differs_by_run_and_seed() -> None:
+    run = DrawnOrder.RUN
+    whole = DrawnOrder(Drawing(), seed=3).indices(0, 10 * run)
+    assert abs(whole.float().mean() - 0.25) < 5 * (0.25 * 0.75 / len(whole)) ** 0.5
+    assert not torch.equal(whole[:run], whole[run : 2 * run])
+    assert not torch.equal(whole[:run], DrawnOrder(Drawing(), seed=4).indices(0, run))
+
+
+def test_a_run_is_drawn_once_by_steps_that_say_what_comes_next() -> None:
+    source = Drawing()
+    assert isinstance(source, Drawn)
+    order = DrawnOrder(source, seed=0)
+    steps = 2 * DrawnOrder.RUN // 48
+    for step in range(steps):
+        order.indices(48 * step, 48)
+        order.indices(48 * (step + 1), 48)
+    assert source.asked == 3, "the announcement of the last step reaches the third"
+
+
+def test_a_source_that_draws_is_visited_as_it_draws() -> None:
+    held = from_arrays(np.zeros((9, 2), np.uint8))
+    held.draw = Drawing().draw  # type: ignore[attr-defined]
+    order = order_of(held, 5)
+    assert isinstance(order, DrawnOrder)
+    assert torch.equal(order.indices(3, 20), DrawnOrder(Drawing(), 5).indices(3, 20))
