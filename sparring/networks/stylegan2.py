@@ -45,10 +45,10 @@ class StyleGAN2Generator(NetworkSpec):
     >>> from sparring.core.protocols import DataSpec
     >>> mnist = DataSpec(name="mnist", shape=(1, 28, 28))
     >>> sum(p.numel() for p in StyleGAN2Generator().build(mnist, z_dim=64).parameters())
-    140952
+    65040
     """
 
-    width: int = 16
+    width: int = 8
     max_width: int = 512
     style: int = 128
     depth: int = 2
@@ -80,10 +80,10 @@ class StyleGAN2Discriminator(NetworkSpec):
     >>> from sparring.core.protocols import DataSpec
     >>> mnist = DataSpec(name="mnist", shape=(1, 28, 28))
     >>> sum(p.numel() for p in StyleGAN2Discriminator().build(mnist, z_dim=64).parameters())
-    275633
+    69145
     """
 
-    width: int = 16
+    width: int = 8
     max_width: int = 512
     condition: Concatenation | Projection | None = None
 
