@@ -13,6 +13,7 @@ from sparring.networks.ends import GumbelSoftmax, Softmax, Tanh
 from sparring.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from sparring.networks.recurrent import RecurrentDiscriminator, RecurrentGenerator
 from sparring.networks.resnet import ResidualDiscriminator, ResidualGenerator
 from sparring.networks.spectral import SpectralNorm
@@ -35,6 +36,8 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "Projection",
+    "R3GANDiscriminator",
+    "R3GANGenerator",
     "RecurrentDiscriminator",
     "RecurrentGenerator",
     "ResidualDiscriminator",

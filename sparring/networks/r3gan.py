@@ -41,17 +41,21 @@ SMALLEST = 8
 
 
 class _Stages(NetworkSpec):
-    """What both players have in common: `width` channels at full resolution, twice as many at each coarser level, at
-    most `max_width`; `blocks` at every level."""
+    """What both players have in common: `width` channels at full resolution, `growth` times as many at each coarser
+    level, at most `max_width`; `blocks` at every level.
+
+    Small images on a CPU call for a growth of 4: a level costs its pixels times the square of its channels, less what
+    groups save, so that the finest need not be the dearest."""
 
     width: int = 32
+    growth: int = 2
     max_width: int = 768
     blocks: int = 2
     expansion: int = 2
     group_size: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("width", "max_width", "blocks", "expansion", "group_size"):
+        for name in ("width", "growth", "max_width", "blocks", "expansion", "group_size"):
             if getattr(self, name) < 1:
                 raise RequestError(f"{type(self).__name__}.{name}: expected at least 1, found {getattr(self, name)}")
         for width in (self.width, self.max_width):
@@ -74,7 +78,9 @@ class _Stages(NetworkSpec):
         found = [Level(height, width, min(self.width, self.max_width))]
         while min(height, width) >= 4 * 2 ** len(found):
             last = found[-1]
-            found.append(Level(-(-last.height // 2), -(-last.width // 2), min(2 * last.channels, self.max_width)))
+            found.append(
+                Level(-(-last.height // 2), -(-last.width // 2), min(self.growth * last.channels, self.max_width))
+            )
         return found
 
 
