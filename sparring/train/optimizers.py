@@ -7,6 +7,7 @@ small networks; and a state that is a dictionary of tensors is stored and taken 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,8 +16,9 @@ from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from sparring.core.errors import RequestError
+from sparring.core.exchange import Clock
 from sparring.core.spec import Spec
-from sparring.train.schedule import Constant, Schedule
+from sparring.train.schedule import Constant, Schedule, half_cosine
 
 State = dict[str, list[Tensor]]
 
@@ -31,6 +33,10 @@ class Optimizer(Spec):
         if not self.lr > 0:
             raise RequestError(f"{type(self).__name__}: expected lr above 0, found {self.lr}")
 
+    def at(self, clock: Clock) -> Self:
+        """The optimiser as it is at this moment, but for its learning rate."""
+        return self
+
     def init(self, parameters: Sequence[Tensor]) -> State:
         """The state before the first step: lists of tensors, one for each parameter, in its memory layout."""
         raise NotImplementedError(f"{type(self).__name__} must define init()")
@@ -41,10 +47,32 @@ class Optimizer(Spec):
 
 
 class Adam(Optimizer):
-    """Kingma and Ba 2015, algorithm 1."""
+    """Kingma and Ba 2015, algorithm 1.
+
+    Where there is a `final_beta2`, β₂ goes there along half a cosine until the share `until` of the run (Huang et al.
+    2024, R3GAN): a short memory for slopes that still change by orders of magnitude, a long one later. As there, the
+    bias is corrected as if β₂ had always been what it is now.
+    """
 
     betas: tuple[float, float] = (0.0, 0.99)
     eps: float = 1e-8
+    final_beta2: float | None = None
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ends = self.betas if self.final_beta2 is None else (*self.betas, self.final_beta2)
+        if not (all(0 <= beta < 1 for beta in ends) and self.eps > 0 and 0 < self.until <= 1):
+            raise RequestError(
+                f"{type(self).__name__}: expected betas in [0, 1), eps > 0 and until in (0, 1], found "
+                f"{', '.join(map(str, ends))}; {self.eps} and {self.until}"
+            )
+
+    def at(self, clock: Clock) -> Self:
+        if self.final_beta2 is None:
+            return self
+        beta1, beta2 = self.betas
+        return self.replace(betas=(beta1, half_cosine(beta2, self.final_beta2, clock.progress / self.until)))
 
     def init(self, parameters: Sequence[Tensor]) -> State:
         return {

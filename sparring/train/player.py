@@ -13,30 +13,34 @@ from sparring.core.exchange import Clock
 from sparring.core.game import Constraint
 from sparring.core.spec import Spec
 from sparring.train.optimizers import Optimizer
+from sparring.train.schedule import half_cosine
 
 
 class Average(Spec):
     """The exponential moving average of weights (Yazici et al. 2019), measured in images.
 
     Half of the average comes from the last `half_life` images, or from the last share `ramp` of the images seen where
-    that is less (Karras et al. 2020, StyleGAN2-ADA), so that a short run is not held back by its beginning. It is
+    that is less (Karras et al. 2020, StyleGAN2-ADA), so that a short run is not held back by its beginning. Over the
+    first `burn_in` images the half-life itself grows from 0 along half a cosine (Huang et al. 2024, R3GAN). It is
     brought up to date every few steps, which costs a quarter of doing so in every step and gives the same average.
     """
 
     half_life: int = 10_000
     ramp: float = 0.05
     every: int = 4
+    burn_in: int = 0
 
     def __post_init__(self) -> None:
-        if self.half_life < 0 or not 0 < self.ramp <= 1 or self.every < 1:
+        if self.half_life < 0 or not 0 < self.ramp <= 1 or self.every < 1 or self.burn_in < 0:
             raise RequestError(
-                "average: expected half_life >= 0, 0 < ramp <= 1 and every >= 1, found "
-                f"{self.half_life}, {self.ramp}, {self.every}"
+                "average: expected half_life >= 0, 0 < ramp <= 1, every >= 1 and burn_in >= 0, found "
+                f"{self.half_life}, {self.ramp}, {self.every} and {self.burn_in}"
             )
 
     def decay(self, images: int, passed: int) -> float:
         """The share of the old average that stays when `passed` more images have been seen, `images` in all."""
-        half_life = min(self.half_life, self.ramp * images)
+        grown = half_cosine(0.0, self.half_life, images / self.burn_in) if self.burn_in else self.half_life
+        half_life = min(grown, self.ramp * images)
         return float(0.5 ** (passed / half_life)) if half_life > 0 else 0.0
 
 
@@ -62,7 +66,7 @@ class Player:
         for constraint in constraints:
             constraint.limit(gradients)
         rate = self.optimizer.lr * self.optimizer.schedule.factor(clock)
-        self.optimizer.step(self.parameters, gradients, self.memory, rate)
+        self.optimizer.at(clock).step(self.parameters, gradients, self.memory, rate)
         for constraint in constraints:
             constraint.project(self.parameters)
         self.forget()

@@ -112,6 +112,15 @@ class Pace:
         return rate
 
 
+def half_cosine(start: float, final: float, share: float) -> float:
+    """From `start` at share 0 to `final` at share 1, and there from then on.
+
+    >>> [round(half_cosine(0.9, 0.99, share), 4) for share in (0.0, 0.5, 1.0, 2.0)]
+    [0.9, 0.945, 0.99, 0.99]
+    """
+    return final + (start - final) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
 class Schedule(Spec):
     """A factor for the learning rate as a function of the clock."""
 
@@ -127,14 +136,25 @@ class Constant(Schedule):
 
 
 class Cosine(Schedule):
-    """From 1 to `final` along half a cosine (Loshchilov and Hutter 2017, SGDR, equation 5), after a linear warm-up."""
+    """From 1 to `final` along half a cosine (Loshchilov and Hutter 2017, SGDR, equation 5), after a linear warm-up.
+
+    It is there at the share `until` of the run, in (0, 1], and stays there: a burn-in (Huang et al. 2024, R3GAN).
+    """
 
     final: float = 0.0
     warmup_images: int = 0
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.final >= 0 and self.warmup_images >= 0 and 0 < self.until <= 1):
+            raise RequestError(
+                "Cosine: expected final >= 0, warmup_images >= 0 and until in (0, 1], found "
+                f"{self.final}, {self.warmup_images} and {self.until}"
+            )
 
     def factor(self, clock: Clock) -> float:
         warm = min(1.0, clock.images / self.warmup_images) if self.warmup_images else 1.0
-        return warm * (self.final + (1 - self.final) * (1 + math.cos(math.pi * clock.progress)) / 2)
+        return warm * half_cosine(1.0, self.final, clock.progress / self.until)
 
 
 class InverseDecay(Schedule):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from sparring.core.errors import RequestError
-from sparring.core.exchange import START, Exchange, Seen
+from sparring.core.exchange import START, Clock, Exchange, Seen
 from sparring.core.protocols import Batch, DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.games.adversarial import Adversarial
@@ -362,6 +362,38 @@ def test_in_a_game_the_memory_s_p_is_what_is_applied() -> None:
     assert float(memory["show.0.excess"][-1]) == pytest.approx(excess)
 
 
+@pytest.mark.parametrize(("progress", "p"), [(0.0, 0.1), (0.1, 0.3), (0.2, 0.5), (0.9, 0.5)])
+def test_a_p_that_burns_in_is_a_function_of_the_clock(progress: float, p: float) -> None:
+    part = ADA(p=0.1, final=0.5, until=0.2, policy=("noise",))
+    game = Adversarial(show=(part,))
+    nets = {"discriminator": Flat(), "generator": Same()}
+    memory = game.start(IMAGES, nets)
+    assert memory == {}, "nothing to remember"
+    (now,) = game.critic(nets, Clock(0, 0, 0.0, progress), memory).show
+    assert now.p == pytest.approx(p)  # type: ignore[attr-defined]
+    x = torch.randn(3000, 1, 4, 4)
+    assert ((now(x, None)[0] != x).flatten(1).any(1).float().mean() - p).abs() < 4 * (p * (1 - p) / 3000) ** 0.5
+
+
+def test_beside_what_is_remembered_a_p_that_burns_in_stays_apart() -> None:
+    game = Adversarial(show=(ADA(final=0.5), ADA(images=8)))
+    nets = {"discriminator": Flat(), "generator": Same()}
+    memory = game.start(IMAGES, nets)
+    assert set(memory) == {"show.1.p", "show.1.excess"}
+    exchange = Exchange(nets, Batch(torch.randn(6, 3, 8, 8), None), lambda n: torch.randn(6, 3, 8, 8), memory=memory)
+    game.discriminator_loss(exchange)
+    game.after(exchange)
+    assert memory["show.1.excess"].any()
+
+
+@pytest.mark.parametrize("name", [*COLOUR, "scale", "noise"])
+def test_colours_change_with_a_share_of_p(name: Transformation) -> None:
+    x = torch.randn(1500, 3, 16, 16)
+    changed = (ADA(policy=(name,), p=0.8, colour=0.5)(x, None)[0] != x).flatten(1).any(1)
+    expected = (0.4 if name in COLOUR else 0.8) * SHARES.get(name, 1)
+    assert abs(changed.float().mean() - expected) <= 4 * (expected * (1 - expected) / 1500) ** 0.5
+
+
 def test_comes_back_from_json() -> None:
     part = ADA(policy=(*BLIT, *CORRUPTION), paired=True)
     assert from_json(to_json(part)) == part
@@ -375,4 +407,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ADA(policy=("turn",))  # type: ignore[arg-type]
     for wrong in ({"p": 1.5}, {"p": -0.1}, {"target": 1.0}, {"target": -1.0}, {"images": 0}):
         with pytest.raises(RequestError, match="ADA: expected 0 <= p <= 1, -1 < target < 1 and images >= 1"):
+            ADA(**wrong)  # type: ignore[arg-type]
+    for wrong in ({"final": 1.5}, {"final": -0.1}, {"until": 0.0}, {"colour": 1.1}):
+        with pytest.raises(RequestError, match=r"ADA: expected final and colour in \[0, 1\] and until in \(0, 1\]"):
             ADA(**wrong)  # type: ignore[arg-type]

@@ -6,8 +6,13 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
+from sparring.core.errors import RequestError
+from sparring.core.exchange import Clock
 from sparring.train.optimizers import SGD, Adam, OptimisticAdam, OptimisticSGD, Optimizer
+from sparring.train.player import Player
+from sparring.train.schedule import Cosine
 
 
 def slopes(steps: int) -> list[list[torch.Tensor]]:
@@ -73,3 +78,42 @@ def test_a_stored_state_goes_on_bit_by_bit(spec: Optimizer, dtype: torch.dtype) 
     for each in gradients[3:]:
         spec.step(parameters, each, fresh, 0.1)
     assert all(torch.equal(a, b) for a, b in zip(whole, parameters, strict=True))
+
+
+def by_hand(spec: Adam, progress: list[float], gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Kingma and Ba's algorithm 1 from ones, with the β₂ of each step in its average and in its correction."""
+    parameter = torch.ones_like(gradients[0])
+    mean, square = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    beta1, start = spec.betas
+    for t, (done, gradient) in enumerate(zip(progress, gradients, strict=True), 1):
+        final = start if spec.final_beta2 is None else spec.final_beta2
+        beta2 = final + (start - final) * (1 + math.cos(math.pi * min(1.0, done / spec.until))) / 2
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * gradient**2
+        step = mean / (1 - beta1**t) / ((square / (1 - beta2**t)).sqrt() + spec.eps)
+        parameter = parameter - spec.lr * spec.schedule.factor(Clock(t - 1, 0, 0.0, done)) * step
+    return parameter
+
+
+@pytest.mark.parametrize("final", [None, 0.99])
+def test_beta2_and_the_rate_burn_in(final: float | None) -> None:
+    spec = Adam(lr=0.1, betas=(0.3, 0.9), final_beta2=final, until=0.5, schedule=Cosine(final=0.25, until=0.5))
+    progress = [0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0]
+    gradients = [each[1] for each in slopes(len(progress))]
+    net = nn.Linear(4, 1, bias=False).double()
+    nn.init.ones_(net.weight)
+    player = Player(net, spec, None)
+    for done, gradient in zip(progress, gradients, strict=True):
+        net.weight.grad = gradient.view(1, 4).clone()
+        player.move(Clock(0, 0, 0.0, done))
+    torch.testing.assert_close(net.weight[0].detach(), by_hand(spec, progress, gradients))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"betas": (0.0, 1.0)}, {"betas": (-0.1, 0.9)}, {"final_beta2": 1.0}, {"eps": 0.0}, {"until": 0.0}]
+)
+def test_what_adam_can_t_take_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(RequestError, match=r"Adam: expected betas in \[0, 1\), eps > 0 and until in \(0, 1\], found"):
+        Adam(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="Adam: expected lr above 0, found 0"):
+        Adam(lr=0.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -35,6 +36,15 @@ def test_half_life_is_half() -> None:
     # Early on, half of the average comes from the last `ramp` share of what was seen.
     assert Average(half_life=1000, ramp=0.1).decay(images=200, passed=20) == pytest.approx(0.5)
     assert Average(half_life=0).decay(images=10, passed=1) == 0
+
+
+@pytest.mark.parametrize(("images", "share"), [(100, (1 - math.sqrt(0.5)) / 2), (200, 0.5), (400, 1.0), (9000, 1.0)])
+def test_a_burn_in_lets_the_half_life_grow_along_half_a_cosine(images: int, share: float) -> None:
+    average = Average(half_life=50, ramp=1.0, burn_in=400)
+    assert average.decay(images, passed=8) == pytest.approx(0.5 ** (8 / (50 * share)))
+    assert average.decay(0, passed=8) == 0
+    short = Average(half_life=50, ramp=0.01, burn_in=400)
+    assert short.decay(400, passed=8) == pytest.approx(0.5 ** (8 / 4)), "the ramp holds, too"
 
 
 def test_the_average_follows_its_recurrence() -> None:
@@ -124,7 +134,7 @@ def test_a_state_of_other_networks_is_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"half_life": -1}, {"ramp": 0.0}, {"ramp": 1.5}, {"every": 0}])
+@pytest.mark.parametrize("wrong", [{"half_life": -1}, {"ramp": 0.0}, {"ramp": 1.5}, {"every": 0}, {"burn_in": -1}])
 def test_averages_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(RequestError, match="average"):
         Average(**wrong)  # type: ignore[arg-type]

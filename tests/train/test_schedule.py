@@ -83,5 +83,15 @@ def test_factors() -> None:
     assert cosine.factor(at(50, 0.0)) == 0.5
     assert cosine.factor(at(1000, 0.5)) == pytest.approx(0.55)
     assert cosine.factor(at(9999, 1.0)) == pytest.approx(0.1)
+    burn_in = Cosine(final=0.25, until=0.4)
+    assert burn_in.factor(at(1, 0.1)) == pytest.approx(0.25 + 0.75 * (1 + math.sqrt(0.5)) / 2)
+    assert burn_in.factor(at(1, 0.2)) == pytest.approx(0.625)
+    assert burn_in.factor(at(1, 0.4)) == burn_in.factor(at(1, 0.41)) == burn_in.factor(at(1, 1.0)) == 0.25
     assert Cosine().factor(at(1, 0.25)) == pytest.approx((1 + math.sqrt(0.5)) / 2)
     assert InverseDecay(rate=1e-4).factor(at(0, 0.0, step=10_000)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("wrong", [{"final": -0.1}, {"warmup_images": -1}, {"until": 0.0}, {"until": 1.1}])
+def test_cosines_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(RequestError, match=r"Cosine: expected final >= 0, warmup_images >= 0 and until in \(0, 1\]"):
+        Cosine(**wrong)  # type: ignore[arg-type]

@@ -8,14 +8,15 @@ discriminator is too sure of the real samples, it overfits, and p grows.
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from sparring.core.errors import RequestError
-from sparring.core.exchange import Memory, Seen
+from sparring.core.exchange import Clock, Memory, Seen
 from sparring.core.game import Show
 from sparring.core.protocols import DataSpec
 from sparring.games.show.policy import check_images, check_policy
@@ -63,6 +64,9 @@ class ADA(Show):
     `target`, down where it is below. A relativistic discriminator's logits mean nothing by themselves: `paired` takes
     sign(D(real) - D(fake)) instead (Huang et al. 2024, R3GAN).
 
+    Where there is a `final`, p follows nothing: it goes from `p` to `final` along half a cosine until the share `until`
+    of the run (R3GAN). `colour` is the share of p with which a change of colour is made; R3GAN's is one half.
+
     Take it for a few thousand images, where `DiffAugment` is too strong or too weak and nobody knows. Its weaknesses:
     it reacts to overfitting and does not foresee it, r_t depends on the loss, and transformations leak into the samples
     when p is high. That they do not is shown by the paper for p below about .8, and not claimed here above that.
@@ -75,6 +79,9 @@ class ADA(Show):
     target: float = 0.6
     images: int = 500_000
     paired: bool = False
+    final: float | None = None
+    until: float = 1.0
+    colour: float = 1.0
 
     def __post_init__(self) -> None:
         check_policy("ADA", self.policy, Transformation)
@@ -83,16 +90,33 @@ class ADA(Show):
                 f"ADA: expected 0 <= p <= 1, -1 < target < 1 and images >= 1, found {self.p}, {self.target}, "
                 f"{self.images}"
             )
+        if not (0 <= (self.final or 0.0) <= 1 and 0 < self.until <= 1 and 0 <= self.colour <= 1):
+            raise RequestError(
+                f"ADA: expected final and colour in [0, 1] and until in (0, 1], found {self.final}, {self.colour}, "
+                f"{self.until}"
+            )
 
     def check(self, data: DataSpec, net: nn.Module) -> None:
         check_images("ADA", data)
 
+    def at(self, clock: Clock, memory: Memory) -> Self:
+        if self.final is None:
+            return super().at(clock, memory)
+        now = copy.copy(self)
+        share = (1 + math.cos(math.pi * min(1.0, clock.progress / self.until))) / 2
+        object.__setattr__(now, "p", self.final + (self.p - self.final) * share)
+        return now
+
     def memory(self, data: DataSpec) -> Memory:
+        if self.final is not None:
+            return {}
         # `excess` is r_t - target of the last four batches, the newest last; before the first there is none.
         return {"p": torch.tensor(self.p), "excess": torch.zeros(4)}
 
     @torch.no_grad()
     def after(self, memory: Memory, real: Seen, fake: Seen) -> None:
+        if self.final is not None:
+            return
         difference = real.logits - fake.logits if self.paired else real.logits
         excess = memory["excess"]
         newest = (difference.sign().mean() - self.target).to(excess.dtype)
@@ -150,23 +174,24 @@ class ADA(Show):
         return total[:, :2]
 
     def _recoloured(self, x: Tensor) -> Tensor:
+        p = self.p * self.colour
         if "brightness" in self.policy:
-            x = x + _each(self._maybe(0.2 * _normal(x), 0))
+            x = x + _each(self._maybe(0.2 * _normal(x), 0, p))
         if "contrast" in self.policy:
-            x = x * _each(self._maybe(torch.exp2(0.5 * _normal(x)), 1))
+            x = x * _each(self._maybe(torch.exp2(0.5 * _normal(x)), 1, p))
         if "luma_flip" in self.policy:
-            x = x - _each(2 * self._maybe(_whole(x, 2), 0)) * x.mean(1, keepdim=True)
+            x = x - _each(2 * self._maybe(_whole(x, 2), 0, p)) * x.mean(1, keepdim=True)
         if x.shape[1] != 3:
             return x
         # What differs from grey, and the same a quarter turn about the grey axis further on. Changes are added, so that
         # no change leaves every number as it is.
         if "hue" in self.policy:
-            angle = _each(self._maybe(math.pi * _uniform(x), 0))
+            angle = _each(self._maybe(math.pi * _uniform(x), 0, p))
             chroma = x - x.mean(1, keepdim=True)
             further = (chroma.roll(1, 1) - chroma.roll(-1, 1)) / math.sqrt(3)
             x = x + (angle.cos() - 1) * chroma + angle.sin() * further
         if "saturation" in self.policy:
-            x = x + (_each(self._maybe(torch.exp2(_normal(x)), 1)) - 1) * (x - x.mean(1, keepdim=True))
+            x = x + (_each(self._maybe(torch.exp2(_normal(x)), 1, p)) - 1) * (x - x.mean(1, keepdim=True))
         return x
 
     def _cut_out(self, x: Tensor) -> Tensor:
