@@ -20,21 +20,19 @@ def series_of(measured: Measured, setting: Setting, most: int = MOST_VALUES) -> 
     n is as many as there are, or as hold `most` numbers, at least 10. Values beyond the ends are brought there, and
     rounded to the digits that the data have.
     """
-    form, shape = _form(setting)
-    x = measured.features[: max(10, most // (shape[0] * shape[1]))].reshape(-1, *shape) * 2 - 1
+    form = form_of(setting)
+    width = len(form.columns) + form.ragged
+    T = measured.features.shape[1] // width
+    x = measured.features[: max(10, most // (T * width))].reshape(-1, T, width) * 2 - 1
     low, high = np.array(form.low), np.array(form.high)
-    series = torch.full((len(x), shape[0], len(form.columns)), torch.nan)
+    series = torch.full((len(x), T, len(form.columns)), torch.nan)
     for row, values in enumerate(form.decode(x)):
         series[row, : len(values)] = torch.from_numpy((values - low) / (high - low) * 2 - 1)
     return series
 
 
-def columns_of(setting: Setting) -> tuple[str, ...]:
-    """The names of the series' columns."""
-    return _form(setting)[0].columns
-
-
-def _form(setting: Setting) -> tuple[Series, tuple[int, ...]]:
+def form_of(setting: Setting) -> Series:
+    """What is known of the series that are judged. Raises `RequestError` for other data."""
     if setting.data is None or not isinstance(setting.data.form, Series):
         raise RequestError("metrics of series: expected data whose form is Series")
-    return setting.data.form, setting.data.shape
+    return setting.data.form
