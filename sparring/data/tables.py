@@ -45,7 +45,7 @@ from sparring.data.limits import max_bytes, printable
 
 MODES = 10
 """The most of a column."""
-FITTED = 10_000
+FITTED = 3000
 """Rows that modes are fitted on, at most."""
 CATEGORIES = 100
 """The most of a column that are told apart; the rarer ones are one more."""

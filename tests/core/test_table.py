@@ -134,6 +134,23 @@ def test_conditions_ask_for_columns_evenly_and_categories_by_frequency() -> None
     assert Table(columns=(NUMBER, CONSTANT)).conditions(3, torch.Generator()) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "at"),
+    [("k", 0, 0), ("k", "0", 0), ("k", True, 1), ("k", "a", 2), ("k", None, 3), ("r", "x", 4), ("r", "z", 5)],
+)
+def test_one_category_is_asked_for(name: str, value: object, at: int) -> None:
+    assert FORM.condition(name, value).tolist() == [float(i == at) for i in range(6)]  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_asked_for_is_refused() -> None:
+    with pytest.raises(RequestError, match="column 'n' has no categories to ask for: choose from k, r"):
+        FORM.condition("n", 1.0)
+    with pytest.raises(RequestError, match="column 'k' has no value 'b'; expected one of 0, True, a, None"):
+        FORM.condition("k", "b")
+    with pytest.raises(RequestError, match="column 'r' has no value None"):
+        FORM.condition("r", None)
+
+
 def test_it_is_written_as_json() -> None:
     again = from_json(to_json(FORM))
     assert again == FORM

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparring.core.errors import RequestError
+from sparring.core.errors import RequestError, nearest
 from sparring.core.forms.form import Form
 from sparring.core.spec import Spec
 
@@ -26,6 +26,7 @@ Value = bool | int | float | str | None
 
 SPAN = 4.0
 """Standard deviations of its mode at which a number is written as ±1."""
+_SHOWN = 10
 _EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -234,6 +235,27 @@ class Table(Form):
             start += width
         return cells
 
+    def condition(self, name: str, value: Value) -> Tensor:
+        """y float32 [sum of widths] that asks for a value of a column; a text also stands for the value that is written
+        so. Rare values that are learned as one are asked for together.
+
+        Raises `RequestError` for a column that has no categories, and a value that is not in the data.
+        """
+        columns = self.conditional()
+        starts = starts_of([len(column.frequencies) for column in columns])
+        own = {column.name: at for at, column in enumerate(columns)}
+        if name not in own:
+            raise RequestError(f"column {name!r} has no categories to ask for: {nearest(name, own)}")
+        column = columns[own[name]]
+        known = [*column.values, *column.others]
+        fits = [at for at, each in enumerate(known) if each is not None and str(each) == str(value)]
+        fits = [known.index(None)] if value is None and None in known else fits
+        if not fits:
+            raise RequestError(f"column {name!r} has no value {value!r}; expected one of {_values(column)}")
+        y = torch.zeros(sum(len(column.frequencies) for column in columns))
+        y[starts[own[name]] + min(fits[0], len(column.values))] = 1
+        return y
+
     def conditions(self, count: int, random: torch.Generator) -> Tensor | None:
         """y float32 [count, sum of widths]: a column drawn evenly, and one of its categories by frequency; so a
         generator that gives what is asked for gives rows as frequent as the data's. None where no column has
@@ -253,6 +275,11 @@ class Table(Form):
             at[mine] = starts[number] + category
         y = torch.zeros(count, sum(map(len, frequencies)))
         return y.scatter_(1, at[:, None], 1.0).to(random.device)
+
+
+def _values(column: Categorical) -> str:
+    shown = ", ".join(map(str, column.values[:_SHOWN]))
+    return shown + (f" and {len(column.values) - _SHOWN} more" if len(column.values) > _SHOWN else "")
 
 
 def starts_of(widths: Sequence[int]) -> list[int]:
