@@ -2,7 +2,9 @@
 
 The report of a source, the content of `data.json`, has these keys: source, split, kind, count, shape, levels,
 classes {name: count}, sizes {"HxW": count} as found, channels, converted {what: count}, resized, cropped, duplicates,
-ignored, refused [{"file", "reason"}], notes, sha256, seconds.
+ignored, refused [{"file", "reason"}], notes, sha256, seconds. Tables and series have columns [{"name", "type", "what",
+"missing"}], too; series lengths {"series", "least", "median", "most"} and overlap, how many neighbours share rows with
+a window; texts lengths, tokens {"level", "count", "shown"} and num_refused.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from sparring.data.tables import Rows
 
 MAX_SIDE = 8192
+_MOST_COLUMNS = 40
 _GLUE = "\u00a0"  # keeps a name and its count on one line
 
 
@@ -286,20 +289,41 @@ def describe(source: Source) -> str:
         if len(report["sizes"]) > 1 or report["resized"] or report["cropped"]:
             say("sizes found", counts(report["sizes"], 10))
             say("resized", f"{report['resized']}, of which {report['cropped']} were cropped to the aspect first")
+    elif "tokens" in report:
+        tokens, length = report["tokens"], report["lengths"]
+        say("samples", f"{report['count']} texts of {length['least']} to {length['most']} {tokens['level']}")
+        head = "alphabet" if tokens["level"] == "characters" else "vocabulary"
+        say(head, f"{tokens['count']} {tokens['level']}, the most frequent first: {tokens['shown']}")
+    elif "lengths" in report:
+        length, width = report["lengths"], len(report["columns"])
+        if length["series"] == report["count"]:
+            say("samples", f"{report['count']} series of {length['least']} to {length['most']} rows, {width} columns")
+        else:
+            say("samples", f"{report['count']} windows of {report['shape'][0]} rows, {width} columns")
+            say("cut from", f"{length['series']} series of {length['least']} to {length['most']} rows")
+    elif "columns" in report:
+        say("samples", f"{report['count']} rows of {len(report['columns'])} columns, {report['shape'][0]} numbers each")
     else:
         say("samples", f"{report['count']} vectors of {report['shape'][0]} numbers, {depth}")
+    for column in report.get("columns", [])[:_MOST_COLUMNS]:
+        say("", f"{printable(column['name'])}: {column['type']}, {column['what']}")
+    if len(report.get("columns", [])) > _MOST_COLUMNS:
+        say("", f"and {len(report['columns']) - _MOST_COLUMNS} more columns")
     classes = report["classes"]
     say("classes", f"{len(classes)} ({counts(classes, 20)})" if classes else "none: unconditional")
     if report["converted"]:
         say("converted", counts(report["converted"], 20))
     repeats = report["duplicates"]
     say("duplicates", "not sought" if repeats is None else f"{repeats} samples repeat an earlier one exactly")
-    say("ignored", f"{report['ignored']} files that are no images")
-    say("refused", f"{len(report['refused'])} files")
+    others = "lines without a text" if "tokens" in report else "files that are no images"
+    if report["channels"] or report["ignored"]:
+        say("ignored", f"{report['ignored']} {others}")
+    refused = report.get("num_refused", len(report["refused"]))
+    say("refused", f"{refused} {'texts' if 'tokens' in report else 'series' if 'lengths' in report else 'files'}")
     for bad in report["refused"][:10]:
         say("", f"{bad['file']}: {bad['reason']}")
-    if len(report["refused"]) > 10:
-        say("", f"and {len(report['refused']) - 10} more")
+    if refused > 10:
+        say("", f"and {refused - 10} more")
     for note in report["notes"]:
         say("note", note)
     say("sha256", report["sha256"])

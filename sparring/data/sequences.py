@@ -511,7 +511,7 @@ def _source(path: Path, x: NDArray[np.float32], form: Series, found: Found, note
         "refused": found.refused,
         "notes": notes,
         "columns": [
-            {"name": printable(name), "low": low, "high": high, "filled": found.filled.get(name, 0)}
+            {"name": name, "type": "number", "what": f"{low:.6g} to {high:.6g}", "missing": found.filled.get(name, 0)}
             for name, low, high in zip(form.columns, form.low, form.high, strict=True)
         ],
         "lengths": {

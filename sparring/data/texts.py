@@ -161,6 +161,7 @@ def _source(path: Path, lines: _Lines, form: Text, level: Level, most: int, rare
         "levels": 0,
         "ignored": lines.empty,
         "refused": refused[:_MOST_NAMED],
+        "num_refused": len(refused),
         "notes": notes,
         "lengths": {"least": lengths[0], "median": lengths[len(lengths) // 2], "most": lengths[-1]},
         "tokens": {"level": level, "count": len(form.tokens) - 1, "shown": _shown(form)},
