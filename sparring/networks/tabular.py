@@ -60,7 +60,7 @@ class TabularDiscriminator(NetworkSpec):
 
     width: int = 128
     depth: int = 2
-    dropout: float = 0.0
+    dropout: float = 0.4
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.depth < 0 or not 0 <= self.dropout < 1:

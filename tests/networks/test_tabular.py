@@ -138,7 +138,7 @@ def test_every_weight_learns(data: DataSpec) -> None:
 
 def test_second_derivatives_exist() -> None:
     G = TabularGenerator(width=4, depth=1).build(DATA, Z_DIM).double()
-    D = TabularDiscriminator(width=4, depth=2).build(DATA, Z_DIM).double()
+    D = TabularDiscriminator(width=4, depth=2, dropout=0.0).build(DATA, Z_DIM).double()
     z = torch.randn(3, Z_DIM, dtype=torch.float64, requires_grad=True)
     y = condition(3).double()
     x = G(z, y).detach().requires_grad_()
@@ -148,10 +148,20 @@ def test_second_derivatives_exist() -> None:
 
 
 def test_a_logit_is_of_its_row_alone() -> None:
-    D = TabularDiscriminator(width=16).build(DATA, Z_DIM)
+    D = TabularDiscriminator(width=16, dropout=0.0).build(DATA, Z_DIM)
     x, y = torch.rand(6, 12), condition(6)
     assert D.per_sample
     torch.testing.assert_close(D(x, y)[:2], D(x[:2], y[:2]))
+
+
+def test_dropout_drops_while_training_and_keeps_the_mean() -> None:
+    D = TabularDiscriminator(width=64, depth=1, dropout=0.3).build(DATA, Z_DIM)
+    x, y = torch.rand(1, 12), condition(1)
+    trained = D(x.expand(20_000, -1), y.expand(20_000, -1))
+    sure = D.eval()(x, y)
+    assert trained.std() > 0
+    assert abs(trained.mean() - sure) < 5 * trained.std() / 20_000**0.5
+    assert torch.equal(D(x, y), sure)
 
 
 def test_state_copies_and_json() -> None:
@@ -210,6 +220,7 @@ def test_tables_of_numbers_alone_or_of_categories_alone() -> None:
             "expected rows of a table",
         ),
         (lambda: TabularGenerator(temperature=0.0), "temperature > 0, found 128, 2 and 0.0"),
+        (lambda: TabularDiscriminator(dropout=1.0), r"dropout in \[0, 1\), found 128, 2 and 1.0"),
         (lambda: TabularDiscriminator(width=0), "width >= 1"),
         (lambda: TabularGenerator().build(DATA, Z_DIM)(torch.randn(2, Z_DIM)), "built for conditions of shape"),
     ],

@@ -68,7 +68,7 @@ def test_a_table_is_learned_from_its_file(path: Path) -> None:
         heights = [h for h, kind in zip(cells["height"], cells["kind"], strict=True) if kind == f"kind {k}"]
         assert abs(np.mean(heights) - (150 + 15 * k)) < 4, "a shuffled column would be at 165"
     there = [(h, w) for h, w in zip(cells["height"], cells["weight"], strict=True) if w is not None]
-    assert np.corrcoef(np.array(there, float).T)[0, 1] > 0.8
+    assert np.corrcoef(np.array(there, float).T)[0, 1] > 0.5, "that of shuffled columns is 0"
 
 
 def test_what_is_asked_for_comes_out(path: Path) -> None:
