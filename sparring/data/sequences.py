@@ -50,7 +50,7 @@ SERIES = (
     "id",
 )
 """What a column that tells series apart is called; only those that hold one value for several rows are believed."""
-_COUNTERS = ("", "id", "index", "idx", "row", "no", "nr", "number", "unnamed: 0")
+_COUNTERS = ("column 1", "id", "index", "idx", "row", "no", "nr", "number", "unnamed: 0")
 _OTHERS = (*IMAGE_SUFFIXES, ".tar", ".parquet", ".npy", ".npz", ".zip")
 _LARGEST = 1e100  # beyond it the range of a column may be no number
 _MOST_NAMED = 20
@@ -78,14 +78,17 @@ class Found(NamedTuple):
 def why_series(columns: Columns) -> str:
     """Why a table of cells is taken for series, or "" where nothing says so: rows that follow each other in time.
 
-    A first column that merely counts the rows, called `id` or without a name, says nothing; numbers at equal distances
-    do where all other columns are numbers.
+    A first column that merely counts the rows, called `id` or without a name, says nothing; other numbers at equal
+    distances do where all columns are numbers.
     """
     groups = _groups(columns, "")
     times = [name for name in columns.names if name != groups.name][:1]
     if not times or len(columns.names) < 2:
         return ""
     name, cells = times[0], columns.cells[columns.names.index(times[0])]
+    others = [csvs.numbers(columns, other) for other in columns.names if other not in (name, groups.name)]
+    if not any(others):
+        return ""
     when = moments.stamps(cells)
     if when is not None:
         return f"{_quoted(name)} holds time stamps in order" if _all_ordered(when, groups) else ""
@@ -94,9 +97,8 @@ def why_series(columns: Columns) -> str:
         return ""
     if moments.named_like_time(name):
         return f"{_quoted(name)} counts the time" if _all_ordered(found.values, groups) else ""
-    if name.lower() in _COUNTERS or name.lower().endswith(("_id", " id")) or name.endswith("Id"):
-        return ""
-    if any(csvs.numbers(columns, other) is None for other in columns.names if other not in (name, groups.name)):
+    counts = name.lower() in _COUNTERS or name.lower().endswith(("_id", " id")) or name.endswith("Id")
+    if not all(others) or (counts and (np.diff(found.values) == 1).all()):
         return ""
     even = all(moments.evenly_spaced(found.values[rows]) for rows in groups.rows)
     return f"{_quoted(name)} increases by equal steps" if even else ""
@@ -162,6 +164,9 @@ def load_series(
                 f"{where}: the columns of split {split!r} are {_listed(found.names)}, expected those of the training "
                 f"split, {_listed(form.columns)}"
             )
+        beyond = _beyond([values[:length] if whole else values for values in found.series], form)
+        if beyond:
+            notes.append(f"values beyond the ranges of the training split: {beyond}; they are taken as its ends")
     notes += found.notes
     if whole:
         x, apart = _whole(found.series, form, length, where, notes), length
@@ -292,19 +297,18 @@ class _Time(NamedTuple):
 
 
 def _time(cells: dict[str, list[str]], delimiter: str, groups: _Groups) -> _Time | None:
-    """The first column of time stamps; else the first of all, where it is called like time or counts the rows."""
+    """The first column of time stamps; else the first of several of numbers, if called like time or counting rows."""
     for name, column in cells.items():
         when = moments.stamps(column)
         if when is not None:
             return _Time(name, when, True)
-    if len(cells) < 2:
+    parsed = {name: csvs.parse_numbers(column, delimiter) for name, column in cells.items()}
+    found = {name: numbers.values for name, numbers in parsed.items() if numbers is not None}
+    name = next(iter(found), "")
+    if len(found) < 2 or not np.isfinite(found[name]).all():
         return None
-    name, column = next(iter(cells.items()))
-    found = csvs.parse_numbers(column, delimiter)
-    if found is None or not np.isfinite(found.values).all():
-        return None
-    counts = all(moments.evenly_spaced(found.values[rows]) for rows in groups.rows)
-    return _Time(name, found.values, False) if counts or moments.named_like_time(name) else None
+    counts = all(moments.evenly_spaced(found[name][rows]) for rows in groups.rows)
+    return _Time(name, found[name], False) if counts or moments.named_like_time(name) else None
 
 
 def _numbers(cells: list[str], delimiter: str, name: str, where: str) -> csvs.Numbers | None:
@@ -437,6 +441,11 @@ def _scaled(values: Floats, form: Series) -> NDArray[np.float32]:
     low, high = np.array(form.low), np.array(form.high)
     scaled = 2 * ((values - low) / (high - low)) - 1
     return np.asarray(scaled.clip(-1, 1), np.float32)
+
+
+def _beyond(series: Sequence[Floats], form: Series) -> int:
+    """How many values are outside of the ranges of their columns."""
+    return sum(int(((values < form.low) | (values > form.high)).sum()) for values in series)
 
 
 def _whole(series: Sequence[Floats], form: Series, length: int, where: str, notes: list[str]) -> NDArray[np.float32]:
