@@ -33,7 +33,7 @@ from sparring.opening import FORMAT, Opened, Request, hash_but_budget
 from sparring.pictures.advice import advice_picture
 from sparring.pictures.curves import curves
 from sparring.pictures.film import film as write_film
-from sparring.pictures.forms import draw_nearest_samples, draw_samples
+from sparring.pictures.forms import draw_samples
 from sparring.pictures.grid import sample_grid, save_png
 from sparring.pictures.nearest import nearest
 from sparring.pictures.plane import View, draw_plane
@@ -179,7 +179,7 @@ class RunFolder:
         found = nearest_in(network, source, samples, min(k, len(source)))
         x = source.take(found.positions.flatten()).x.cpu().reshape(*found.positions.shape, *samples.shape[1:])
         if self.data.form is not None:
-            picture = draw_nearest_samples(samples.cpu(), x[:, 0], self.data)
+            picture = draw_samples(samples.cpu(), self.data, x[:, 0])
         else:
             picture = nearest(samples.cpu(), x, found.distances, levels=self.data.levels)
         with self._drawn():
