@@ -65,8 +65,8 @@ def load_texts(
     Raises `RequestError` as `read_lines` does, and for less than two texts.
     """
     where = printable(str(path))
-    most = length or LONGEST[level]
-    size = vocabulary or VOCABULARY[level]
+    most = LONGEST[level] if length is None else length
+    size = VOCABULARY[level] if vocabulary is None else vocabulary
     if most < 1 or not 2 <= size <= MOST_TOKENS:
         raise RequestError(
             f"{where}: source.length={most} and source.vocabulary={size}; expected a length of at least 1 and a "
