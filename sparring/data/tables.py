@@ -69,7 +69,7 @@ _FEW = 10  # whole numbers of so few different values are categories
 _LONGEST = 1000  # characters of a category
 _EXACT = 2.0**53  # whole numbers beyond it are not all floats
 _LEAST_WEIGHT = 0.005
-_LEAST_DEVIATION = 0.001  # of the column's own
+_LEAST_DEVIATION = 1e-6  # of the column's own
 _SHOWN = 8
 
 
@@ -241,7 +241,7 @@ def _table(found: Mapping[str, Numbers | list[Value]], name: str, where: str, ki
         raise RequestError(
             f"{where}: no column with more than one value is left to learn ({'; '.join(notes) or 'all are constant'})"
         )
-    form = Table(columns=tuple(what.column for what in encoded))
+    form = Table(columns=tuple(what.column for what in encoded), rows=count)
     if form.width > WIDEST:
         raise RequestError(
             f"{where}: {form.width:,} numbers for a row, expected at most {WIDEST:,}; leave columns of many different "

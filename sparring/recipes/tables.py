@@ -19,6 +19,9 @@ from sparring.train.schedule import Budget, Cosine
 FREE = 32
 """Numbers of z beside those that choose categories and modes."""
 
+FEW = 2000
+"""Rows below which the discriminator has dropout, as it would learn them by heart; with more it only learns slower."""
+
 
 def table(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
     """Rows written mode by mode and drawn by training by sampling (Xu et al. 2019, CTGAN), in a game of relativistic
@@ -34,7 +37,7 @@ def table(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
         source=source,
         prior=Gaussian(dim=FREE + choices(data.form)),
         generator=TabularGenerator(),
-        discriminator=TabularDiscriminator(),
+        discriminator=TabularDiscriminator(dropout=0.4 if 0 < data.form.rows < FEW else 0.0),
         game=Adversarial(objective=Relativistic(), penalties=(R1R2(),)),
         optimizers=Optimizers(generator=adam, discriminator=adam),
         # bfloat16 has 8 bits, and numbers have more digits.

@@ -10,9 +10,11 @@ import torch
 
 from sparring.core.errors import RequestError
 from sparring.core.forms import Table
+from sparring.core.forms.table import Categorical
 from sparring.core.protocols import DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.data.open import Data
+from sparring.networks.tabular import TabularDiscriminator
 from sparring.recipes.automatic import choose, settle
 from sparring.recipes.tables import table
 from sparring.train.events import Scored
@@ -86,3 +88,12 @@ def test_what_is_asked_for_comes_out(path: Path) -> None:
 def test_vectors_are_no_table() -> None:
     with pytest.raises(RequestError, match=r"recipe table: expected rows of a table, found v of shape \[3\]"):
         table(Data(source="v"), DataSpec(name="v", shape=(3,)), Budget(amount=1))
+
+
+@pytest.mark.parametrize(("rows", "drops"), [(150, True), (50_000, False), (0, False)])
+def test_few_rows_are_learned_with_dropout(rows: int, drops: bool) -> None:
+    column = Categorical(name="a", values=(0, 1), counts=(1, 1))
+    data = DataSpec(name="t", shape=(2,), form=Table(columns=(column,), rows=rows), levels=0, y_shape=(2,))
+    network = table(Data(source="t.csv"), data, Budget(amount=1)).discriminator
+    assert isinstance(network, TabularDiscriminator)
+    assert (network.dropout > 0) == drops

@@ -188,6 +188,8 @@ class Table(Form):
     """
 
     columns: tuple[Column, ...]
+    rows: int = 0
+    """In how many rows they were found; 0 where that is not known."""
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
