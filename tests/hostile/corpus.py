@@ -349,7 +349,7 @@ LONG = "l" * 251 + ".png"
 LARGE = {"a.png": png(8192, 8192, depth=1, colour=0, rows=bytes(8192 * 1025)), "b.png": saved(pixels(1))}
 
 FOLDERS = (
-    source("nothing but text", {"a.txt": b"x", "b.csv": b"x"}, refused="no images, found 2 other files"),
+    source("nothing but text", {"a.txt": b"x", "b.csv": b"x"}, refused="a folder with b.csv; expected many series"),
     Case("an empty folder", lambda folder: (folder / "set").mkdir() or "set", refused="no images, found nothing"),
     source("hidden images only", {".a/x.png": PNG, "__MACOSX/y.png": PNG}, refused="no images"),
     source("one image", good(1), refused="one image only"),
@@ -887,14 +887,93 @@ ARRAYS = (
 )
 
 
+# Tables, series and texts
+
+
+def series(text: str) -> bytes:
+    """Rows that follow each other in time, of which `text` is the third."""
+    return f"time,v\n0,1\n1,2\n{text}\n3,5\n4,4\n".encode()
+
+
+def holed(path: Path, head: bytes, size: int) -> str:
+    """A file that takes no room on the disk beyond its head."""
+    with path.open("wb") as out:
+        out.write(head)
+        out.truncate(size)
+    return path.name
+
+
+ROWS = "".join(f"{i % 7},{i % 3}\n" for i in range(40)).encode()
+LINE = "expected a text file with line ends"
+
+TABLES = (
+    file("a CSV with ragged rows", "a.csv", b"a,b\n1,2\n3\n4,5,6\n", refused="line 3 has 1 cells, expected 2"),
+    file("a CSV in UTF-16", "a.csv", "a,b\n1,2\n".encode("utf-16"), refused="text in UTF-16; expected UTF-8"),
+    file("a CSV of no bytes", "a.csv", b"", refused="no rows"),
+    file("a CSV of line ends", "a.csv", b"\r\n" * 999, refused="no rows"),
+    file("a CSV of a header", "a.csv", b"a,b\n", refused="a header and no rows"),
+    file("a CSV of one row", "a.csv", b"a,b\n1,2\n", refused="1 rows"),
+    Case(
+        "a CSV that is one line of a gigabyte",
+        lambda folder: holed(folder / "a.csv", b"1" * (2 << 20), 1 << 30),
+        refused=LINE,
+    ),
+    Case("a CSV of NUL bytes", lambda folder: holed(folder / "a.csv", b"a,b\n1,2\n", 1 << 30), refused="a NUL byte"),
+    file("a CSV that unpacks to one line", "a.csv.gz", lambda: gzip.compress(b"1" * (64 << 20), 1), refused=LINE),
+    file("a packed CSV cut", "a.csv.gz", cut(gzip.compress(b"a,b\n" + ROWS), 60), refused="cannot be read"),
+    file("a packed CSV that is none", "a.csv.gz", b"a,b\n" + ROWS, refused="cannot be read"),
+    file(
+        "a CSV of 100,000 columns",
+        "a.csv",
+        b",".join(b"c%d" % i for i in range(100_000)) + b"\n" + b",".join([b"1"] * 100_000) + b"\n",
+        refused="100,000 columns; expected at most 4,096",
+    ),
+    file("a CSV of quotes never closed", "a.csv", b'a,b\n1,"' + ROWS, refused="is no line of CSV"),
+    file("a CSV of one endless cell", "a.csv", b'a,b\n1,"' + b"x\n" * 99_999 + b'"\n', refused="is no line of CSV"),
+    file("a CSV of quotes alone", "a.csv", b'"' * 99_999, refused="is no line of CSV"),
+    file("a CSV in two encodings", "a.csv", "ä,b\n".encode() + ROWS + "ä,2\n".encode("latin-1"), refused="not UTF-8"),
+    file("a CSV with a name that is there twice", "a.csv", b"a,a\n" + ROWS, refused="two columns are called 'a'"),
+    file("a CSV with a name of a mile", "a.csv", b"x" * 9999 + b",b\n" + ROWS, refused="a column's name has 9,999"),
+    file(
+        "a CSV with codes of the terminal",
+        "a.csv",
+        b"\x1b[2J,\x1b[2J\n" + ROWS,
+        refused="two columns are called '\\\\x1b[2J'",
+    ),
+    file("series with infinity", "a.csv", series("2,inf"), refused="column 'v' holds inf in row 3"),
+    file("series with 1e999", "a.csv", series("2,1e999"), refused="column 'v' holds 1e999 in row 3"),
+    file("series with a number of 5,000 digits", "a.csv", series("2," + "9" * 5000), refused="column 'v' holds 9999"),
+    file("series without a value", "a.csv", b"time,v,w\n0,1,\n1,2,NaN\n2,3,null\n", refused="column 'w' has no value"),
+    file("series of two rows", "a.csv", b"time,v\n0,1\n1,2\n", refused="less than 2 windows"),
+    file("series with NaN", "a.csv", series("2,nan"), count=4),
+    file("a table with formulas", "a.csv", b"a,b\n" + ROWS + b"\"=cmd()|' /C calc'!A0\",3\n" * 9, count=49),
+    file("a table with mixed types", "a.csv", b"a,b\n" + ROWS + b"[],{}\n1e5,0x10\n" * 9, count=58),
+    source("a folder of one CSV", {"b.csv": b"a,b\n" + ROWS}, refused="a folder with b.csv; expected many series"),
+    source(
+        "a folder of series with other columns",
+        {"a.csv": b"a,b\n" + ROWS, "b.csv": b"a,c\n" + ROWS},
+        refused="b.csv has the columns a, c, expected those of a.csv, a, b",
+    ),
+    source(
+        "a folder of series of which one is cut",
+        {"a.csv": b"a,b\n" + ROWS, "b.csv": b"a,b\n" + ROWS[:-2]},
+        count=2,
+    ),
+    file("a text in Latin-1", "a.txt", "Käse".encode("latin-1"), refused="byte 1 is not UTF-8"),
+    file("a text of no bytes", "a.txt", b"", refused="0 lines with a text"),
+    file("a text of blanks", "a.txt", b" \n\t\n" * 99, refused="0 lines with a text"),
+    file("a text of NUL bytes", "a.txt", bytes(99), refused="a NUL byte"),
+    file("a text of one endless line", "a.txt", b"x" * (3 << 20), refused=LINE),
+    file("a text that unpacks to one line", "a.txt.gz", lambda: gzip.compress(b"x" * (64 << 20), 1), refused=LINE),
+    file("a text with codes of the terminal", "a.txt", b"\x1b[2J\nab\n\x07\n", count=3),
+    file("a text of surrogates", "a.txt", b"a\n\xed\xa0\x80\n", refused="byte 2 is not UTF-8"),
+)
+
 # Kinds that are read elsewhere or not at all
 
 PARQUET = b"PAR1" + bytes(200) + struct.pack("<I", 99) + b"PAR1"
 
 OTHERS = (
-    file("a CSV with ragged rows", "a.csv", b"a,b\n1,2\n3\n4,5,6\n", refused="a.csv"),
-    file("a CSV in UTF-16", "a.csv", "a,b\n1,2\n".encode("utf-16"), refused="a.csv"),
-    file("a text in Latin-1", "a.txt", "Käse".encode("latin-1"), refused="a.txt"),
     file("a Parquet file of zeros", "a.parquet", PARQUET, refused="a.parquet"),
     file("a Parquet file cut", "a.parquet", PARQUET[:-5], refused="a.parquet"),
     file("a pickle", "a.pkl", b"cos\nsystem\n(S'touch executed'\ntR.", refused="a.pkl"),
@@ -908,4 +987,4 @@ OTHERS = (
     file("JSON", "a.json", b"[" * 5000, refused="a.json"),
 )
 
-CASES = (*PICTURES, *FOLDERS, *ARCHIVES, *IDX, *ARRAYS, *OTHERS)
+CASES = (*PICTURES, *FOLDERS, *ARCHIVES, *IDX, *ARRAYS, *TABLES, *OTHERS)
