@@ -14,7 +14,11 @@ from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.seeds import derive
 from sparring.data.tensors import from_arrays
 from sparring.data.toys import toy_of
+from sparring.metrics.autocorrelation import Autocorrelation
 from sparring.metrics.columns import Columns
+from sparring.metrics.copied import Copied
+from sparring.metrics.cross_correlation import CrossCorrelation
+from sparring.metrics.discriminative import Discriminative
 from sparring.metrics.divergence import Divergence
 from sparring.metrics.features import FeatureNetwork
 from sparring.metrics.frechet import FID, HeldOutFID
@@ -24,14 +28,21 @@ from sparring.metrics.judge import KEEP, Judge, Score
 from sparring.metrics.kernel import KID
 from sparring.metrics.likelihood import Parzen
 from sparring.metrics.manifold import DensityCoverage, PrecisionRecall
+from sparring.metrics.marginals import Marginals
 from sparring.metrics.memorisation import Memorisation
 from sparring.metrics.metric import Kind, Metric, kind_of
 from sparring.metrics.modes import Classes, Mixture, Modes
 from sparring.metrics.ngrams import NGrams
+from sparring.metrics.pairs import Pairs
 from sparring.metrics.path import PathLength
 from sparring.metrics.per_class import PerClass
+from sparring.metrics.predictive import Predictive
+from sparring.metrics.records import Records
+from sparring.metrics.self_bleu import SelfBLEU
 from sparring.metrics.spectrum import Spectrum
 from sparring.metrics.two_sample import NearestNeighbour
+from sparring.metrics.utility import Utility
+from sparring.metrics.validity import Validity
 from sparring.metrics.vendi import Vendi
 from sparring.trained import TrainedGenerator
 
@@ -54,14 +65,40 @@ METRICS: dict[str, type[Metric]] = {
     "parzen": Parzen,
     "path_length": PathLength,
     "spectrum": Spectrum,
+    "autocorrelation": Autocorrelation,
+    "cross_correlation": CrossCorrelation,
+    "marginals": Marginals,
+    "discriminative": Discriminative,
+    "predictive": Predictive,
     "ngrams": NGrams,
+    "validity": Validity,
+    "self_bleu": SelfBLEU,
+    "copied": Copied,
+    "pairs": Pairs,
     "columns": Columns,
+    "utility": Utility,
+    "records": Records,
 }
 """What can be measured, by the name that `--metrics` takes."""
 USUAL = ("fid", "kid", "precision_recall", "density_coverage", "classes")
 """What is measured when nobody says, of images and vectors."""
-USUAL_OF: dict[Kind, tuple[str, ...]] = {"series": ("spectrum",), "texts": ("ngrams",), "tables": ("columns",)}
-"""What is measured when nobody says, of other kinds of data; the first is what ranks."""
+USUAL_OF: dict[Kind, tuple[str, ...]] = {
+    "series": ("spectrum", "autocorrelation", "cross_correlation", "marginals"),
+    "texts": ("ngrams", "validity", "self_bleu", "copied"),
+    "tables": ("pairs", "columns"),
+}
+"""The same of other kinds of data: each in a second or so, the first that ranks."""
+AT_THE_END = ("fid", "fid_inf", "kid", "precision_recall", "density_coverage", "classes", "per_class")
+"""What is measured of a run that has ended, of images and vectors."""
+AT_THE_END_OF: dict[Kind, tuple[str, ...]] = {"series": ("discriminative", "predictive")}
+"""What of other kinds is measured beside the usual of a run that has ended, in some seconds."""
+WITH_HELD_OUT: dict[Kind, tuple[str, ...]] = {
+    "images": ("memorisation",),
+    "vectors": ("memorisation",),
+    "series": ("memorisation",),
+    "tables": ("utility", "records"),
+}
+"""What is measured of a run that has ended where real samples were not trained on."""
 
 Samples = NDArray[Any] | Tensor | Source
 
@@ -109,6 +146,14 @@ def score(
 def usual(data: DataSpec) -> tuple[str, ...]:
     """The names of what is measured of some data when nobody says."""
     return USUAL_OF.get(kind_of(data), USUAL)
+
+
+def usual_at_the_end(data: DataSpec, *, held_out: bool) -> tuple[str, ...]:
+    """The names of what is measured of a run that has ended; `held_out` says whether some samples were not trained
+    on."""
+    kind = kind_of(data)
+    names = USUAL_OF[kind] + AT_THE_END_OF.get(kind, ()) if kind in USUAL_OF else AT_THE_END
+    return names + (WITH_HELD_OUT.get(kind, ()) if held_out else ())
 
 
 def named(metrics: Iterable[str | Metric], data: DataSpec | None = None) -> tuple[Metric, ...]:

@@ -12,14 +12,20 @@ from numpy.typing import NDArray
 
 import sparring
 from sparring.core.errors import RequestError
+from sparring.core.forms import Form, Series, Table, Text
+from sparring.core.forms.table import Categorical, Continuous
+from sparring.core.protocols import DataSpec
 from sparring.data.named import load_named
-from sparring.data.tensors import from_arrays
+from sparring.data.tensors import Resident, from_arrays
+from sparring.metrics.discriminative import Discriminative
 from sparring.metrics.features import wrap
 from sparring.metrics.frechet import frechet_distance
 from sparring.metrics.kernel import KID
+from sparring.metrics.metric import kind_of
+from sparring.metrics.predictive import Predictive
 from sparring.metrics.summary import moments
 from sparring.report.meaning import MEANINGS
-from sparring.scoring import METRICS, USUAL, named
+from sparring.scoring import METRICS, USUAL, named, usual, usual_at_the_end
 
 
 @pytest.fixture
@@ -108,8 +114,83 @@ def test_nothing_is_loaded_before_it_is_used() -> None:
 
 
 def test_every_value_has_a_sentence_for_the_report(images: NDArray[np.uint8]) -> None:
-    given = [name for name in METRICS if name not in ("mixture", "parzen", "path_length", "per_class")]
+    given = [
+        name
+        for name, metric in METRICS.items()
+        if "images" in metric.kinds and name not in ("mixture", "parzen", "path_length", "per_class")
+    ]
     found = sparring.score(images[:150], images[150:300], given, features="digits8", held_out=images[300:])
     plain = {name for name in found.values if not name.endswith(("_low", "_high"))}
     assert len(plain) > 25
     assert plain - MEANINGS.keys() == set()
+
+
+def of_form(form: Form, x: torch.Tensor, name: str) -> Resident:
+    spec = DataSpec(name=name, shape=tuple(x.shape[1:]), form=form, levels=0)
+    return Resident(x, None, spec, {"split": "train"})
+
+
+def three_of(kind: str) -> tuple[Resident, Resident, Resident]:
+    """300 samples of a kind of data, 200 to hold against them and 100 held out, of one law."""
+    random = torch.Generator().manual_seed(0)
+    if kind == "series":
+        x = torch.rand(600, 6, 2, generator=random).cumsum(1) / 6
+        return _cut(Series(columns=("a", "b"), low=(0.0, 0.0), high=(1.0, 2.0)), x)
+    if kind == "texts":
+        text = Text(tokens=("", "a", "b", "c"))
+        return _cut(text, text.one_hot(torch.randint(0, 4, (600, 5), generator=random)))
+    number = Continuous(name="n", means=(0.0,), deviations=(1.0,), weights=(1.0,), low=-4.0, high=4.0)
+    kinds = [Categorical(name=name, values=("p", "q"), counts=(1, 1)) for name in "cd"]
+    codes = torch.randint(0, 2, (600, 2), generator=random)
+    one_hot = torch.nn.functional.one_hot(codes, 2).float().flatten(1)
+    numbers = torch.rand(600, 2, generator=random) - codes
+    return _cut(Table(columns=(number, number.replace(name="m"), *kinds)), torch.cat([numbers, one_hot], 1))
+
+
+def _cut(form: Form, x: torch.Tensor) -> tuple[Resident, Resident, Resident]:
+    real, fake, unseen = (
+        of_form(form, part, name)
+        for part, name in zip(x.split((300, 200, 100)), ("real", "fake", "unseen"), strict=True)
+    )
+    return real, fake, unseen
+
+
+@pytest.mark.parametrize("kind", ["series", "texts", "tables"])
+def test_every_kind_of_data_has_its_metrics(kind: str) -> None:
+    real, fake, unseen = three_of(kind)
+    assert kind_of(real.spec) == kind
+    asked = usual_at_the_end(real.spec, held_out=True)
+    assert asked[: len(usual(real.spec))] == usual(real.spec)
+    quick = {"discriminative": Discriminative(steps=5, repeats=2), "predictive": Predictive(steps=5, repeats=2)}
+    found = sparring.score(fake, real, [quick.get(name, name) for name in asked], held_out=unseen)
+    assert not [note for note in found.notes if "left out" in note]
+    names = {name for name in found.values if not name.endswith(("_low", "_high"))}
+    assert names - MEANINGS.keys() == set()
+    assert {meaning.yardstick for name, meaning in MEANINGS.items() if name in names and meaning.yardstick} <= names
+    json.dumps(found._asdict(), allow_nan=False)
+    plain = sparring.score(fake, real, held_out=unseen)
+    assert plain.values.items() <= found.values.items()
+    assert next(iter(METRICS[asked[0]].better)) == next(iter(plain.values))
+
+
+def test_what_fits_another_kind_of_data_is_said() -> None:
+    real, fake, unseen = three_of("texts")
+    with pytest.raises(RequestError, match="FID: it is for images and series and tables and vectors, and real holds"):
+        sparring.score(fake, real, ["fid"])
+    mixed = sparring.score(fake, real, ["fid", "ngrams", "memorisation"], held_out=unseen)
+    assert [note.partition(":")[0] for note in mixed.notes] == ["FID is left out", "Memorisation is left out"]
+    assert "fid" not in mixed.values
+    real, fake, _ = three_of("series")
+    with pytest.raises(RequestError, match="Spectrum: it looks at the samples themselves, and not at features pca"):
+        sparring.score(fake, real, ["spectrum"], features="pca")
+    with pytest.raises(RequestError, match="Pairs: it is for tables, and real holds series; NGrams: it is for texts"):
+        sparring.score(fake, real, ["pairs", "ngrams"])
+
+
+def test_long_series_have_no_covariance() -> None:
+    random = torch.Generator().manual_seed(0)
+    form = Series(columns=("a",), low=(0.0,), high=(1.0,))
+    real, fake = (of_form(form, torch.rand(count, 5000, 1, generator=random), "long") for count in (60, 50))
+    found = sparring.score(fake, real, ["fid", "spectrum"])
+    assert set(found.values) == {"spectrum", "spectrum_low", "spectrum_high", "spectrum_real"}
+    assert found.notes == ("FID is left out: a covariance is kept of at most 4,096 features, and values are 5,000",)

@@ -82,6 +82,37 @@ MEANINGS = {
         "spectrum_real",
     ),
     "spectrum_real": Meaning("What as many real series get."),
+    "autocorrelation": Meaning(
+        "How far what the past of a series says of its future is from the real ones; 0 is equal.",
+        "lower",
+        "autocorrelation_real",
+    ),
+    "autocorrelation_real": Meaning("What as many real series get."),
+    "cross_correlation": Meaning(
+        "How far the correlations between columns are from the real ones; 0 is equal.",
+        "lower",
+        "cross_correlation_real",
+    ),
+    "cross_correlation_real": Meaning("What as many real series get."),
+    "marginals": Meaning(
+        "How far the values, whenever they were met, are from the real ones, in standard deviations; 0 is equal.",
+        "lower",
+        "marginals_real",
+    ),
+    "marginals_real": Meaning("What as many real series get."),
+    "discriminative": Meaning(
+        "How much better than by chance a small network tells series from real ones: from 0, never, to .5, always.",
+        "lower",
+        "discriminative_real",
+    ),
+    "discriminative_real": Meaning("What chance alone gives."),
+    "predictive": Meaning(
+        "Error of foretelling real series, as a share of their range, by a network that learned from the samples.",
+        "lower",
+        "predictive_real",
+    ),
+    "predictive_real": Meaning("The error of a network that learned from as many real series."),
+    "predictive_last": Meaning("The error of foretelling that nothing changes."),
     "ngrams": Meaning(
         "How far the shares of short sequences of tokens are from the real ones: 0 is equal, 1 has none in common.",
         "lower",
@@ -92,6 +123,51 @@ MEANINGS = {
     "ngrams_2": Meaning("The same for sequences of two tokens."),
     "ngrams_3": Meaning("The same for sequences of three tokens."),
     "ngrams_4": Meaning("The same for sequences of four tokens."),
+    "validity": Meaning(
+        "Share of texts all of whose short sequences of tokens occur in real texts.", "higher", "validity_real"
+    ),
+    "validity_real": Meaning("The same share of real texts that were not looked at."),
+    "self_bleu": Meaning(
+        "How alike the texts are to each other: best where real texts are, more where they repeat each other.",
+        "",
+        "self_bleu_real",
+    ),
+    "self_bleu_real": Meaning("How alike real texts are to each other."),
+    "distinct": Meaning("Share of texts that repeat no earlier one.", "higher", "distinct_real"),
+    "distinct_real": Meaning("The same share of real texts."),
+    "copied": Meaning("Share of texts that are in the training data letter by letter.", "lower", "copied_held_out"),
+    "copied_held_out": Meaning("The same share of real texts that were not trained on."),
+    "nearest_text": Meaning(
+        "Share of a text that must be changed to make the nearest text of the training data of it; 0 is a copy.",
+        "",
+        "nearest_text_held_out",
+    ),
+    "nearest_text_held_out": Meaning("The same for real texts that were not trained on."),
+    "pairs": Meaning(
+        "How far pairs of columns are from the real ones, on average: 0 is equal, 1 has nothing in common.",
+        "lower",
+        "pairs_real",
+    ),
+    "pairs_real": Meaning("What as many real rows get."),
+    "correlations": Meaning(
+        "How far the correlations between numbers are from the real ones; 0 is equal.", "", "correlations_real"
+    ),
+    "correlations_real": Meaning("What as many real rows get."),
+    "associations": Meaning(
+        "How far the associations between categories are from the real ones; 0 is equal.", "", "associations_real"
+    ),
+    "associations_real": Meaning("What as many real rows get."),
+    "utility": Meaning(
+        "How well a column of real rows is foretold by what learned from the samples; 1 would be perfect.",
+        "higher",
+        "utility_real",
+    ),
+    "utility_real": Meaning("How well it is foretold by what learned from as many real rows."),
+    "nearer_to_training": Meaning(
+        "Share of samples nearer to a row trained on than to as many unseen rows: .5 without memory, 1 for copies."
+    ),
+    "same_record": Meaning("Share of samples that equal a row trained on.", "lower", "same_record_held_out"),
+    "same_record_held_out": Meaning("The same share of real rows that were not trained on."),
     "columns": Meaning(
         "How far the columns, each by itself, are from the real ones, on average: 0 is equal, 1 has nothing in common.",
         "lower",
