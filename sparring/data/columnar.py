@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sparring.core.errors import RequestError
-from sparring.data import moments, parquet, sequences
+from sparring.data import moments, parquet, serial
 from sparring.data.csvs import LONGEST_NAME, MOST_COLUMNS, Columns
 from sparring.data.limits import max_bytes, printable
 
@@ -33,7 +33,7 @@ def kind_of(path: Path) -> tuple[Literal["auto", "table", "series"], str]:
     if not fields or any(types.is_nested(field.type) or types.is_binary(field.type) for field in fields):
         return "auto", ""
     if any(types.is_temporal(field.type) or moments.named_like_time(field.name) for field in fields[:2]):
-        why = sequences.why_series(read_parquet(path))
+        why = serial.why_series(read_parquet(path))
         if why:
             return "series", why
     are_numbers = [types.is_integer(field.type) or types.is_floating(field.type) for field in fields]

@@ -230,15 +230,15 @@ class Data(SourceSpec):
 
 def _kind_of(path: Path, name: str) -> tuple[Literal["auto", "table", "series", "text"], str]:
     """What a path leads to, and why if that is series; "auto" for all that is none of these."""
-    from sparring.data import columnar, csvs, sequences, texts
+    from sparring.data import columnar, csvs, serial, texts
 
     if path.is_dir():
-        why = sequences.why_folder(path)
+        why = serial.why_folder(path)
         return ("series" if why else "auto"), why
     if name.endswith(texts.SUFFIXES):
         return "text", ""
     if name.endswith(csvs.SUFFIXES):
-        why = sequences.why_series(csvs.read_csv(path, csvs.SEEN))
+        why = serial.why_series(csvs.read_csv(path, csvs.SEEN))
         return ("series" if why else "table"), why
     if name.endswith(".parquet"):
         return columnar.kind_of(path)

@@ -13,7 +13,8 @@ from sparring.data.columnar import kind_of
 from sparring.data.csvs import read_csv
 from sparring.data.moments import evenly_spaced, period_of, stamps
 from sparring.data.open import Data, describe
-from sparring.data.sequences import load_series, why_series
+from sparring.data.sequences import load_series
+from sparring.data.serial import why_series
 
 
 def table(path: Path, columns: dict[str, list[object]]) -> Path:
