@@ -5,9 +5,9 @@
 
 Each run is the plain command in a folder of its own: `sparring train mnist --recipe r3gan --budget 60s --seed 0`. Its
 scores are those of its verdict: the best checkpoint in its averaged weights, scored anew by the library's own judge,
-on samples that did not choose it. For a seed both recipes are trained one after the other, all cores for each; `--together`
-trains them at the same time, on a core each. `cores` says which it was, and rows of the one are not mixed with
-those of the other.
+on samples that did not choose it. For a seed both recipes are trained one after the other, all cores for each;
+`--together` trains them at the same time, on a core each. `cores` says which it was, and rows of the one are not mixed
+with those of the other.
 
 What `--out` holds is not made again, unless with `--again`; it is written after every run, so a series that was
 stopped goes on where it was. `--quick` is a few seconds of the digits on one seed, to see that all of this works.
