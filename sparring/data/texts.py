@@ -29,6 +29,8 @@ LONGEST: dict[Level, int] = {"characters": 128, "words": 32}
 VOCABULARY: dict[Level, int] = {"characters": 256, "words": 2000}
 """The most different tokens where nothing else is asked, the one that ends a text among them."""
 MOST_TOKENS = 65_536
+LONGEST_WORD = 100
+"""Characters of a token: what is longer is no word."""
 _MOST_NAMED, _MOST_SHOWN = 1000, 30
 _TOKEN_BYTES = 16  # of a text while it is read
 
@@ -80,7 +82,8 @@ def load_texts(
     counts = Counter[str]()
     for text in lines.texts:
         counts.update(text)
-    kept = [token for token, _ in sorted(counts.items(), key=lambda of: (-of[1], of[0]))[: size - 1]]
+    ordered = sorted(counts.items(), key=lambda of: (-of[1], of[0]))
+    kept = [token for token, _ in ordered if len(token) <= LONGEST_WORD][: size - 1]
     form = Text(tokens=("", *kept), between=" " if level == "words" else "")
     return _source(path, lines, form, level, most, rare=len(counts) - len(kept))
 
@@ -170,7 +173,9 @@ def _source(path: Path, lines: _Lines, form: Text, level: Level, most: int, rare
 
 
 def _rare(text: Sequence[str], number_of: dict[str, int]) -> str:
-    return f"{printable(next(token for token in text if token not in number_of)[:40])!r} is rare"
+    token = next(token for token in text if token not in number_of)
+    why = "is rare" if len(token) <= LONGEST_WORD else f"has {len(token):,} characters"
+    return f"{printable(token[:40])!r} {why}"
 
 
 def _shown(form: Text) -> str:

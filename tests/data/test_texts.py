@@ -58,6 +58,13 @@ def test_long_texts_are_cut_and_counted(tmp_path: Path) -> None:
     assert load_texts(path).spec.shape[0] == texts.LONGEST["characters"]
 
 
+def test_what_is_too_long_for_a_word_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", f"a {'x' * 100}\nb {'y' * 101}\na b\n")
+    source = load_texts(path, level="words")
+    assert lines_of(source) == [f"a {'x' * 100}", "a b"]
+    assert source.report["refused"] == [{"file": "a.txt, line 2", "reason": f"'{'y' * 40}' has 101 characters"}]
+
+
 def test_texts_with_rare_tokens_are_refused_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "aab\nba\n\nabz\nab\n\x07a\n")
     source = load_texts(path, vocabulary=3)
