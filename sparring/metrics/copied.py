@@ -21,6 +21,8 @@ from sparring.metrics.texts import texts_of
 
 CANDIDATES = 32
 """Texts among which the nearest is looked for: those that share most pairs of tokens that follow each other."""
+MOST = 4_000_000
+"""Of how many places of the reference's texts copies are looked for."""
 _PARTS = 1024  # into which pairs are thrown to be counted: few enough that a reference's are held at once
 _STEPS = 2e8  # of the recurrence, about as many as take a few seconds; of longer texts fewer are looked at
 
@@ -46,7 +48,7 @@ class Copied(Metric):
     fewest: ClassVar[int] = 4
 
     def measure(self, fake: Measured, real: Measured, setting: Setting) -> dict[str, float]:
-        texts, known = texts_of(fake, setting), texts_of(real, setting)
+        texts, known = texts_of(fake, setting), texts_of(real, setting, MOST)
         num = min(len(texts), len(known))
         found = {
             "distinct": len(torch.unique(texts[:num], dim=0)) / num,
@@ -63,7 +65,7 @@ class Copied(Metric):
         return found
 
     def notes(self, fake: Measured, real: Measured, setting: Setting, values: Mapping[str, float]) -> Iterable[str]:
-        kept, trained = len(texts_of(real, setting)), real.summary.num
+        kept, trained = len(texts_of(real, setting, MOST)), real.summary.num
         if kept < trained:
             yield f"copied: samples are compared with {kept:,} of {trained:,} texts, so other copies are not seen"
 

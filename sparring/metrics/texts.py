@@ -9,7 +9,7 @@ from sparring.core.errors import RequestError
 from sparring.core.forms import Text
 from sparring.metrics.metric import Measured, Setting
 
-MOST_TOKENS = 2_000_000
+MOST_TOKENS = 500_000
 """Of how many places of a set the metrics look at; of longer texts at fewer."""
 
 

@@ -10,6 +10,7 @@ import sparring
 from sparring.core.errors import RequestError
 from sparring.core.protocols import Batch
 from sparring.core.spec import from_json, to_json
+from sparring.metrics import judge as judges
 from sparring.metrics.features import Digits8
 from sparring.metrics.frechet import FID, frechet_distance
 from sparring.metrics.judge import Judge, measured_reference
@@ -259,3 +260,21 @@ def test_real_mnist_scores_well_and_noise_does_not(mnist: Any, held: Any) -> Non
     assert real["classes_covered"] == 10
     assert 0.08 < real["class_min"] < real["class_max"] < 0.12
     assert real["label_accuracy"] > 0.99
+
+
+def test_large_samples_are_taken_in_small_chunks_and_few_are_kept(held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "_CHUNK_VALUES", 64)
+    monkeypatch.setattr(judges, "_KEPT_VALUES", 80)
+    x = torch.rand(50, 4)
+    judge = Judge(held(x), metrics=(FID(),), features="values")
+    asked: list[int] = []
+
+    def take(start: int, count: int) -> Batch:
+        asked.append(count)
+        return Batch(x[start : start + count], None)
+
+    found = judge.score(take, num_samples=40, seed=0)
+    assert asked == [16, 16, 8]
+    assert (found.provenance["kept"], len(judge.real.features), judge.real.summary.num) == (20, 20, 50)
+    few = Judge(held(torch.rand(50, 60)), metrics=(FID(),), features="values")
+    assert (few.chunk, few.keep) == (1, 4)

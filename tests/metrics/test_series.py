@@ -9,15 +9,17 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from sparring.core.errors import RequestError
 from sparring.core.forms import Series
 from sparring.core.protocols import Batch
 from sparring.metrics.autocorrelation import Autocorrelation, autocorrelations
 from sparring.metrics.cross_correlation import CrossCorrelation, correlations
-from sparring.metrics.discriminative import Discriminative, accuracy, by_chance
+from sparring.metrics.discriminative import Discriminative, accuracy, by_chance, whole_logits
 from sparring.metrics.judge import Judge
 from sparring.metrics.marginals import BINS, Marginals, areas, binned, with_lengths
 from sparring.metrics.metric import Measured, Metric, Setting
 from sparring.metrics.predictive import Predictive, absolute_errors, errors
+from sparring.metrics.recurrent import standardised, trained, window
 from sparring.metrics.series import series_of
 
 
@@ -154,6 +156,29 @@ def test_a_classifier_sees_where_series_end(held: Any) -> None:
     assert accuracy(fake, real, 75, 80, 8, 0) > 0.65
 
 
+def test_long_series_are_seen_in_stretches() -> None:
+    network = trained(2, 4, 1, 1, 0, lambda network, random: network(torch.rand(2, 3, 2, generator=random)).sum())
+    series = normal(3, 150, 0)
+    parts = [series[:, :64], series[:, 64:128], series[:, 128:]]
+    with torch.no_grad():
+        expected = torch.cat([network(part)[..., 0] for part in parts], 1).mean(1)
+        assert torch.allclose(whole_logits(network, series), expected, atol=1e-6)
+    random = torch.Generator().manual_seed(0)
+    numbered = torch.arange(150.0).expand(2, 150)[..., None]
+    starts = {int(window(numbered, random)[0, 0, 0]) for _ in range(2000)}
+    assert starts == set(range(87))
+    assert window(numbered, random).shape == (2, 64, 1)
+    assert window(numbered[:, :64], random).shape == (2, 64, 1)
+
+
+def test_columns_are_brought_to_one_scale() -> None:
+    x = torch.tensor([[[1.0, 5.0], [3.0, 5.0]], [[math.nan, math.nan], [5.0, 5.0]]])
+    (found,) = standardised(x)
+    deviation = (8 / 3) ** 0.5
+    assert found[0, :, 0].tolist() == pytest.approx([-2 / deviation, 0])
+    assert found[..., 1].nan_to_num(0).tolist() == [[0, 0], [0, 0]]
+
+
 def test_chance_is_the_mean_of_a_binomial() -> None:
     drawn = np.random.default_rng(0).binomial(150, 0.5, 200_000)
     assert by_chance(150) == pytest.approx(np.abs(drawn / 150 - 0.5).mean(), rel=0.01)
@@ -185,8 +210,6 @@ def test_errors_are_those_of_moments_that_are_there() -> None:
 
 
 def test_what_is_no_series_is_refused(held: Any) -> None:
-    from sparring.core.errors import RequestError
-
     judge = Judge(held(torch.rand(20, 2)))
     with pytest.raises(RequestError, match="metrics of series: expected data whose form is Series"):
         series_of(Measured(*judge.real), Setting(judge.network, data=judge.data))

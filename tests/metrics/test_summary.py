@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sparring.core.errors import RequestError
-from sparring.metrics.summary import merge, moments, moments_of, nothing, summarise
+from sparring.metrics.summary import MOST_FEATURES, merge, moments, moments_of, nothing, summarise
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -44,3 +44,14 @@ def test_float32_features_are_summed_in_float64() -> None:
     mean, cov = moments(features)
     assert mean.dtype == cov.dtype == torch.float64
     assert torch.allclose(cov, torch.from_numpy(np.cov(features.double().numpy(), rowvar=False)), rtol=1e-10)
+
+
+def test_of_many_features_only_the_mean_is_kept() -> None:
+    x = torch.randn(7, MOST_FEATURES + 1, generator=torch.Generator().manual_seed(0))
+    found = merge(merge(nothing(x.shape[1]), summarise(x[:3])), summarise(x[3:]))
+    assert found.num == 7
+    assert torch.allclose(found.mean, x.double().mean(0))
+    with pytest.raises(RequestError, match="a covariance is kept of at most 4,096 features, found 4,097; choose other"):
+        moments_of(found)
+    cov = moments_of(summarise(x[:, 1:]))[1]
+    assert cov.shape == (MOST_FEATURES, MOST_FEATURES)
