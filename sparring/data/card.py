@@ -124,7 +124,9 @@ def _part(
     if not subsets:
         tops = _tops(paths)
         if len(tops) > 1:
-            raise RequestError(f"{where}: has several subsets, {_few(tops)}; name one, as in hf:OWNER/NAME:{_few(tops[:1])}")
+            raise RequestError(
+                f"{where}: has several subsets, {_few(tops)}; name one, as in hf:OWNER/NAME:{_few(tops[:1])}"
+            )
         return "", _by_name(paths, where)
     default = [name for name, said in subsets.items() if said.get("default") is True or name == "default"]
     if not part and not default and len(subsets) > 1:
