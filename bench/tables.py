@@ -27,6 +27,7 @@ DOCUMENTS = (
     "docs/games.md",
     "docs/theory.md",
     "docs/reliability.md",
+    "docs/networks.md",
 )
 
 
@@ -281,6 +282,77 @@ def streams(head: list[str]) -> str:
     )
 
 
+def grouped(name: str, *keys: str) -> list[tuple[tuple[Any, ...], list[dict[str, Any]]]]:
+    """The rows of a figure file by the values of some of their fields, in the order in which they come first."""
+    rows = read(name)
+    groups = dict.fromkeys(tuple(row[key] for key in keys) for row in rows)
+    return [(group, [row for row in rows if tuple(row[key] for key in keys) == group]) for group in groups]
+
+
+def choice(head: list[str]) -> str:
+    """Recipes at equal seconds."""
+    rows = []
+    for (data, budget, cores, recipe), own in grouped("choice", "data", "budget", "cores", "recipe"):
+        distances = [spread([row[value] for row in own], 2) for value in ("fid", "fid_inf")]
+        shown = [spread([row[value] for row in own], 2) for value in ("precision", "recall")]
+        images = f"{statistics.mean(row['images'] for row in own) / 1000:,.0f}k"
+        rows.append([data, f"{budget}, {cores} core{'s' * (cores > 1)}", recipe, *distances, *shown, images])
+    return table(head, rows)
+
+
+def stability(head: list[str]) -> str:
+    """A game with its penalties and without."""
+    rows = []
+    for (penalties, images, lr, width), own in grouped("stability", "penalties", "images", "lr", "width"):
+        ends = [row["fids"][-1] for row in own if row["fids"]]
+        best = [min(row["fids"]) for row in own if row["fids"]]
+        apart = max((max(row["differences"]) for row in own if row["differences"]), default=float("nan"))
+        rows.append(
+            [
+                f"{penalties} R1 and R2",
+                f"{images / 1000:g}k",
+                f"{lr:g}",
+                str(width),
+                spread(best, 1) if best else "none",
+                spread(ends, 1) if ends else "none",
+                f"{apart:.3g}",
+                f"{sum(row['finite'] for row in own)} of {len(own)}",
+                f"{sum(row['stable'] for row in own)} of {len(own)}",
+            ]
+        )
+    return table(head, rows)
+
+
+def few(head: list[str]) -> str:
+    """A hundred images, with augmentation and without."""
+    rows = []
+    for (recipe, shown, budget), own in grouped("few", "recipe", "shown", "budget"):
+        shares = [spread([100 * row[k] for row in own]) for k in ("copies", "copies_held_out", "authentic_share")]
+        found = [spread([row["fid"] for row in own], 2), spread([row["kid"] for row in own], 3)]
+        rows.append([recipe, shown, f"{budget:g} s", *found, *shares])
+    return table(head, rows)
+
+
+def tables_real(head: list[str]) -> str:
+    """Synthetic rows beside real ones, for learning from."""
+    rows = []
+    for (data,), own in grouped("tables_real", "data"):
+        rows.append(
+            [
+                data,
+                str(own[0]["rows"]),
+                spread([row["real"] for row in own], 3),
+                spread([row["ratio"] for row in own], 3),
+                spread([row["ratio_2000"] for row in own], 3),
+                spread([row["mae_ratio"] for row in own], 3) if "mae_ratio" in own[0] else "",
+                str(sum(row["copies"] for row in own)),
+                spread([row["nearest"] for row in own], 2),
+                spread([100 * row["nearer"] for row in own], 0),
+            ]
+        )
+    return table(head, rows)
+
+
 def fuzz(head: list[str]) -> str:
     found = stored("fuzz")
     rows = [
@@ -355,6 +427,47 @@ ENGLISH = {
     "memory": lambda: memory(["of the process", "growth over 100,000 steps, second tenth to last"]),
     "streams": lambda: streams(
         ["images", "held they are", "allowed beyond the run itself", "speed over held, median", "RSS grew by at most"]
+    ),
+    "choice": lambda: choice(
+        ["data", "time", "recipe", "FID, mean (least to most)", "FID∞", "precision", "recall", "images seen"]
+    ),
+    "stability": lambda: stability(
+        [
+            "R3GAN",
+            "images",
+            "rate",
+            "width",
+            "best FID, mean (least to most)",
+            "FID at the end",
+            "largest difference of logits",
+            "finite",
+            "stable",
+        ]
+    ),
+    "few": lambda: few(
+        [
+            "recipe",
+            "augmentation",
+            "time",
+            "FID, mean (least to most)",
+            "KID",
+            "copies, %",
+            "copies of unseen images, %",
+            "authentic, %",
+        ]
+    ),
+    "tables_real": lambda: tables_real(
+        [
+            "table",
+            "rows",
+            "score, trained on real rows",
+            "on as many synthetic ones, over that",
+            "on 2,000 synthetic ones, over that",
+            "error, real over synthetic",
+            "rows copied",
+            "distance to the nearest real row, over that of held-out rows",
+            "nearer than the median held-out row, %",
+        ]
     ),
     "fuzz": lambda: fuzz(["what reads", "executions", "edges reached", "seconds", "crashes"]),
     "theory_values": lambda: theory(
