@@ -24,7 +24,7 @@ from sparring.trained import TrainedGenerator
 from sparring.verdict import judge_of_run
 
 CPU = torch.device("cpu")
-ROWS = 300
+ROWS = 2500
 
 
 @pytest.fixture(scope="module")
