@@ -7,8 +7,9 @@ discriminator's average 2×2 pixels after the second; the skip does the same, wi
 where it costs a quarter and gives the same.
 
 Sizes are planned as in DCGAN: n doublings, the most for which min(H, W) / 2^n is at least 4; level i of the generator
-has ceil(H / 2^i) rows, of the discriminator floor(H / 2^i). Weights start uniform with variance 4/(fan-in + fan-out)
-(Glorot and Bengio 2010, times 2 for the ReLU), and half as much on skips.
+has ceil(H / 2^i) rows, of the discriminator floor(H / 2^i). As there, the head reads all pixels of the last grid, where
+the papers sum over them. Weights start uniform with variance 4/(fan-in + fan-out) (Glorot and Bengio 2010, times 2 for
+the ReLU), and half as much on skips.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class ResidualGenerator(NetworkSpec):
     level, the first of which doubles. `attention` is the level i, from 0 to n - 1, that ends with `SelfAttention`: its
     grid is 2^i times coarser than the image.
 
-    A class or a vector is heard by `ConditionalBatchNorm` where nothing is said, an image beside the channels of every
-    grid. Layer 0 of a `Concatenation` reads z, layer i is the i-th block, and one more makes the image.
+    Where nothing is said of the condition, a class or a vector stands beside z and an image beside the channels of
+    every grid; the papers' way is `ConditionalBatchNorm`. Layer 0 of a `Concatenation` reads z, layer i is the i-th
+    block, and one more makes the image.
 
     `hierarchical` cuts z in equal parts (Brock et al. 2019, "Large scale GAN training for high fidelity natural image
     synthesis", section 3): the first makes the coarsest grid, and of each other one block's normalisations are
@@ -68,7 +70,7 @@ class ResidualGenerator(NetworkSpec):
         levels = _check(data, self.width, self.max_width, self.blocks)
         _check_attention(self.attention, range(levels), "generator")
         total = levels * self.blocks
-        own = Concatenation(layers=tuple(range(1, total + 2))) if len(data.y_shape) == 3 else ConditionalBatchNorm()
+        own = Concatenation(layers=tuple(range(1, total + 2)) if len(data.y_shape) == 3 else (0,))
         condition = chosen(self.condition, data, own)
         if isinstance(condition, Concatenation):
             condition.check_layers("this generator", total + 1)
@@ -81,7 +83,7 @@ class ResidualGenerator(NetworkSpec):
 
 
 class ResidualDiscriminator(NetworkSpec):
-    """D(x, y) -> logits [B], linear in φ(x), the sum over the pixels of the last block's ReLU.
+    """D(x, y) -> logits [B], linear in φ(x), the last block's ReLU.
 
     `width` channels at half the resolution, twice as many at each coarser level, at most `max_width`; `blocks` at each
     level, the first of which halves, and one more at the end. `attention` is the level i, from 1 to n, that ends with
@@ -94,7 +96,7 @@ class ResidualDiscriminator(NetworkSpec):
     >>> from sparring.core.protocols import DataSpec
     >>> mnist = DataSpec(name="mnist", shape=(1, 28, 28))
     >>> sum(p.numel() for p in ResidualDiscriminator().build(mnist, z_dim=64).parameters())
-    35425
+    36961
     """
 
     width: int = 16
@@ -232,10 +234,10 @@ class Downward(nn.Module):
                 first = not self.blocks
                 self.blocks.append(DownBlock(into, after, halves=i == 0, first=first, attends=attends))
                 before = after
-        self.head = nn.Linear(before, 1)
+        self.head = nn.Linear(before * (data.shape[1] >> levels) * (data.shape[2] >> levels), 1)
         self.embedding = None
         if isinstance(condition, Projection):
-            self.embedding = table(data, before)
+            self.embedding = table(data, self.head.in_features)
             nn.init.zeros_(self.embedding.weight)
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -243,7 +245,7 @@ class Downward(nn.Module):
         c = numbers(y, self.data, x) if self.beside else None
         for i, block in enumerate(self.blocks):
             x = block(x if c is None or i not in self.beside else beside(x, c))
-        return relu(x).sum((2, 3))
+        return relu(x).flatten(1)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         features = self.features(x, y)

@@ -12,10 +12,10 @@ from sparring.train.schedule import Budget, Cosine
 
 def resnet(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
     """Residual players (Gulrajani et al. 2017, Miyato et al. 2018), non-saturating loss with lazy R1."""
-    adam = Adam(lr=1e-3, betas=(0.0, 0.99), schedule=Cosine())
+    adam = Adam(lr=3e-3, betas=(0.0, 0.99), schedule=Cosine())
     return dcgan(source, data, budget).replace(
         name="resnet",
-        generator=ResidualGenerator(),
-        discriminator=ResidualDiscriminator(),
+        generator=ResidualGenerator(width=8),
+        discriminator=ResidualDiscriminator(width=8),
         optimizers=Optimizers(generator=adam, discriminator=adam),
     )

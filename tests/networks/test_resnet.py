@@ -15,6 +15,7 @@ from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.core.spec import from_json, to_json
 from sparring.layers.conditional_batchnorm import ConditionalNorm
+from sparring.networks.attention import SelfAttention
 from sparring.networks.condition import AuxiliaryHead, Concatenation, ConditionalBatchNorm, Embedding
 from sparring.networks.resnet import DownBlock, ResidualDiscriminator, ResidualGenerator, UpBlock, levels_of
 from sparring.networks.spectral import SpectralNorm
@@ -27,7 +28,7 @@ KINDS = {"none": PLAIN, "class": CLASS, "vector": VECTOR, "image": IMAGE}
 Z_DIM = 6
 WAYS: dict[str, list[Concatenation | Embedding | ConditionalBatchNorm | None]] = {
     "none": [None],
-    "class": [None, Concatenation(), Concatenation(layers=(1, 2)), Embedding(dim=5)],
+    "class": [None, Concatenation(layers=(1, 2)), Embedding(dim=5), ConditionalBatchNorm()],
     "vector": [None, Concatenation(layers=(0, 1)), Embedding(dim=5), ConditionalBatchNorm()],
     "image": [None, Concatenation()],
 }
@@ -151,13 +152,28 @@ def test_a_block_on_the_way_down_by_its_formula(halves: bool, first: bool) -> No
     torch.testing.assert_close(block(x), smaller(h) + smaller(F.conv2d(x, block.skip.weight)))
 
 
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        (ResidualGenerator(width=4, blocks=2, attention=1), 1),
+        (ResidualDiscriminator(width=4, blocks=2, attention=1), 1),
+    ],
+)
+def test_a_level_s_last_block_ends_with_attention(spec: NetworkSpec, place: int) -> None:
+    net = spec.build(DataSpec(name="test", shape=(1, 16, 16)), Z_DIM)
+    assert [isinstance(block.attention, SelfAttention) for block in net.blocks].index(True) == place
+    assert sum(isinstance(module, SelfAttention) for module in net.modules()) == 1
+
+
 def test_only_the_first_block_sees_values_below_zero() -> None:
     D = ResidualDiscriminator(width=4, blocks=2).build(DataSpec(name="test", shape=(1, 16, 16)), Z_DIM)
     assert [block.first for block in D.blocks] == [True, False, False, False, False]
 
 
-@pytest.mark.parametrize("way", [None, Embedding(dim=5), Concatenation()], ids=["y", "shared embedding", "one-hot"])
-def test_each_part_of_z_is_heard_by_its_own_block(way: Embedding | Concatenation | None) -> None:
+@pytest.mark.parametrize(
+    "way", [ConditionalBatchNorm(), Embedding(dim=5), Concatenation()], ids=["y", "shared embedding", "one-hot"]
+)
+def test_each_part_of_z_is_heard_by_its_own_block(way: ConditionalBatchNorm | Embedding | Concatenation) -> None:
     """The normalisations of block i are plain ones with γ and β computed from part i and the class."""
     spec = ResidualGenerator(width=3, blocks=2, hierarchical=True, condition=way)
     net = loudly(spec.build(CLASS, 8)).eval()
@@ -165,7 +181,7 @@ def test_each_part_of_z_is_heard_by_its_own_block(way: Embedding | Concatenation
     found = net(z, y)
     said = net.embedding.weight[2] if way == Embedding(dim=5) else F.one_hot(y, 3)[0].float()
     first, *parts = z[0].split([4, 2, 2])  # 8 numbers for three: two of the length 8 // 3, the rest before them
-    x = net.dense.weight @ (first if way is None else torch.cat([first, said])) + net.dense.bias
+    x = net.dense.weight @ (first if way == ConditionalBatchNorm() else torch.cat([first, said])) + net.dense.bias
     x = x.view(4, 5, 6).permute(2, 0, 1)[None]
 
     def normal(norm: ConditionalNorm, x: Tensor, c: Tensor) -> Tensor:
@@ -173,14 +189,14 @@ def test_each_part_of_z_is_heard_by_its_own_block(way: Embedding | Concatenation
         return F.batch_norm(x, norm.norm.running_mean, norm.norm.running_var, 1 + gamma, beta)
 
     for block, part in zip(net.blocks, parts, strict=True):
-        c = torch.cat([said, part] if way is None else [part, said])
+        c = torch.cat([said, part] if way == ConditionalBatchNorm() else [part, said])
         larger = x if x.shape[2:] == block.size else x.repeat_interleave(2, 2).repeat_interleave(2, 3)
         skip = block.skip(larger[:, :, :8, :9])
         larger = normal(block.norms[0].norm, x, c).relu()
         larger = larger if x.shape[2:] == block.size else larger.repeat_interleave(2, 2).repeat_interleave(2, 3)
         h = block.convs[0](larger[:, :, :8, :9])
         x = skip + block.convs[1](normal(block.norms[1].norm, h, c).relu())
-    x = normal(net.norm.norm, x, said) if way is None else net.norm.norm(x)
+    x = normal(net.norm.norm, x, said) if way == ConditionalBatchNorm() else net.norm.norm(x)
     torch.testing.assert_close(found, net.to_image(x.relu()).tanh())
 
 
@@ -192,7 +208,7 @@ def test_projection_and_classes_read_the_features_of_the_logit() -> None:
     h = x
     for block in D.blocks:
         h = block(h)
-    features = h.clamp(min=0).sum((2, 3))
+    features = h.clamp(min=0).flatten(1)
     expected = [(D.head.weight[0] + D.embedding.weight[y[i]]) @ features[i] + D.head.bias[0] for i in range(5)]
     torch.testing.assert_close(D(x, y), torch.stack(expected))
     D = ResidualDiscriminator(width=3, condition=AuxiliaryHead()).build(CLASS, Z_DIM)
@@ -240,9 +256,18 @@ def test_bfloat16_copies_states_and_layouts() -> None:
         assert 0 < (rounded - exact).abs().mean() < 0.02 * exact.abs().max()
 
 
-@pytest.mark.parametrize("spec", [ResidualGenerator(width=4, attention=0), ResidualDiscriminator(width=4, attention=1)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ResidualGenerator(width=4, attention=0, condition=ConditionalBatchNorm()),
+        ResidualDiscriminator(width=4, attention=1),
+    ],
+)
 def test_every_layer_but_gains_can_be_divided_by_its_largest_singular_value(spec: NetworkSpec) -> None:
-    net = SpectralNorm(network=spec).build(CLASS, Z_DIM).eval()
+    net = SpectralNorm(network=spec).build(CLASS, Z_DIM)
+    x = torch.randn(4, Z_DIM) if isinstance(spec, ResidualGenerator) else torch.randn(4, *CLASS.shape)
+    for _ in range(60):
+        net(x, conditions("class", 4))
     layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d) and hasattr(m, "parametrizations")]
     assert len(layers) == sum(isinstance(m, nn.Linear | nn.Conv2d) for m in net.modules()) - sum(
         isinstance(m, ConditionalNorm) for m in net.modules()
