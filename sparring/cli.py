@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = main.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
     source = (
         "a known set (digits, mnist, fashion-mnist, cifar10), a folder or archive of images, an IDX, .npy or .npz "
-        "file, a table or series (.csv, .parquet), lines of text (.txt)"
+        "file, a table or series (.csv, .parquet), lines of text (.txt), hf:OWNER/NAME of the Hugging Face Hub"
     )
 
     train = verbs.add_parser("train", help="train a generator", description="Train a generator and its discriminator.")

@@ -53,7 +53,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace, ranks: Ranks) -> int:
-    data = _data(options)
+    data = _data(options, ranks)
     source = data.load()
     if isinstance(source, Streamed):
         data = data.replace(stream=True)  # also when there is more memory on the day of a resume
@@ -203,12 +203,17 @@ def _recipe_file(options: argparse.Namespace) -> Path | None:
     return Path(name.rpartition(":")[0]) if ".py:" in name else None
 
 
-def _data(options: argparse.Namespace) -> Data:
+def _data(options: argparse.Namespace, ranks: Ranks) -> Data:
     place = user_path(options.source)
-    known = options.source in NAMES or not place.exists()
+    name = options.source
+    if name.startswith("hf:"):
+        from sparring.data import hub
+
+        name = ranks.tell(hub.pin(name) if ranks.first else None)  # so that a resumed run reads the same
+    elif name not in NAMES and place.exists():
+        name = str(place.resolve())  # so that a run can be resumed from another folder
     data = Data(
-        # An absolute path, so that a run can be resumed from another folder.
-        source=options.source if known else str(place.resolve()),
+        source=name,
         size=parse_size(options.size) if options.size else None,
         kind=options.kind or "auto",
         labels=options.labels or "use",
