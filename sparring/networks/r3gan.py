@@ -183,7 +183,8 @@ class Upward(nn.Module):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(require(y, self.data, z))], dim=1)
-        x = self.dense(z)[:, None, None, :] * self.basis
+        x = self.dense(z)[:, None, None, :]
+        x = x * self.basis.to(x.dtype)  # products of two types are slow, and all that follow would be of the wider one
         for i, stage in enumerate(self.stages):
             if i:
                 x = self.ups[i - 1](self.widths[i - 1](x))
@@ -228,10 +229,10 @@ class Downward(nn.Module):
             if i:
                 x = self.widths[i - 1](self.downs[i - 1](x))
             x = stage(x)
-        features: Tensor = self.head((x * self.basis).sum((1, 2)))
+        features: Tensor = self.head((x * self.basis.to(x.dtype)).sum((1, 2)))
         if self.embedding is None:
             return features.squeeze(1)
-        logits: Tensor = torch.linalg.vecdot(features, self.embedding(require(y, self.data, x)))
+        logits: Tensor = (features * self.embedding(require(y, self.data, x))).sum(1)
         return logits
 
 
