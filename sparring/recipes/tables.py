@@ -20,8 +20,8 @@ FREE = 32
 """Numbers of z beside those that choose categories and modes."""
 
 FEW = 2000
-"""Rows below which the discriminator has dropout and a stronger penalty, as it would learn them by heart; with more it
-would only learn slower."""
+"""Rows below which the discriminator has dropout, as it would learn them by heart; with more it would only learn
+slower."""
 
 
 def table(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
@@ -40,7 +40,7 @@ def table(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
         prior=Gaussian(dim=FREE + choices(data.form)),
         generator=TabularGenerator(),
         discriminator=TabularDiscriminator(dropout=0.4 if few else 0.0),
-        game=Adversarial(objective=Relativistic(), penalties=(R1R2(weight=5.0 if few else 1.0),)),
+        game=Adversarial(objective=Relativistic(), penalties=(R1R2(),)),
         optimizers=Optimizers(generator=adam, discriminator=adam),
         # bfloat16 has 8 bits, and numbers have more digits.
         train=Train(batch=128, budget=budget, average=Average(half_life=20_000), precision="float32"),
