@@ -16,8 +16,8 @@ trained on the real two thirds, on as many synthetic rows, and on 2,000 of them,
   differs counts as one); `nearer`: the share of them that is nearer than the median held-out row, .5 for new rows of
   the same law.
 
-250,000 rows are about 2,000 steps, half a minute of one core. Figures are stored one by one, and those that are there are
-not made again.
+250,000 rows are about 2,000 steps, half a minute of one core. Figures are stored one by one, and those that are there
+are not made again.
 """
 
 from __future__ import annotations
