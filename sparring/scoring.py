@@ -37,6 +37,7 @@ from sparring.metrics.pairs import Pairs
 from sparring.metrics.path import PathLength
 from sparring.metrics.per_class import PerClass
 from sparring.metrics.predictive import Predictive
+from sparring.metrics.recast import in_form_of, recast
 from sparring.metrics.records import Records
 from sparring.metrics.self_bleu import SelfBLEU
 from sparring.metrics.spectrum import Spectrum
@@ -185,8 +186,10 @@ def score_source(samples: Source, judge: Judge, count: int, seed: int) -> Score:
     if count < judge.fewest:
         raise RequestError(f"{samples.spec.name}: scores need at least {judge.fewest} samples, found {count}; add more")
 
+    seen = in_form_of(samples, judge.data)
+
     def take(start: int, number: int) -> Batch:
-        batch = samples.take(torch.arange(start, start + number))
+        batch = seen.take(torch.arange(start, start + number))
         # Labels in a set of samples are names of its own, not requests that a classifier's classes could answer.
         return Batch(batch.x, None)
 
@@ -201,8 +204,13 @@ def score_source(samples: Source, judge: Judge, count: int, seed: int) -> Score:
 def score_generator(generator: TrainedGenerator, judge: Judge, reference: Source, count: int, seed: int) -> Score:
     """`count` new samples of a generator, judged; labels are asked for with the reference's own frequencies."""
     labels = _labels_like(reference, generator.data, count, seed)
+
+    def sample(start: int, size: int) -> Batch:
+        batch = generator.numbered(start, size, seed, labels=labels)
+        return batch._replace(x=recast(batch.x, generator.data, judge.data)) if generator.data.form else batch
+
     return judge.score(
-        lambda start, size: generator.numbered(start, size, seed, labels=labels),
+        sample,
         num_samples=count,
         seed=seed,
         weights="ema",

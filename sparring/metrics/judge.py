@@ -28,6 +28,7 @@ from sparring.metrics.frechet import FID
 from sparring.metrics.kernel import KID
 from sparring.metrics.metric import Better, Measured, Metric, Setting, unfit
 from sparring.metrics.modes import Classes
+from sparring.metrics.recast import in_form_of
 from sparring.metrics.summary import DDOF, Summary, merge, nothing, summarise
 
 KEEP = 10_000
@@ -83,6 +84,7 @@ class Judge:
             )
         if keep < self.fewest:
             raise RequestError(f"keep: expected at least {self.fewest} samples, found {keep}")
+        held_out = None if held_out is None else in_form_of(held_out, reference.spec)
         if held_out is not None and held_out.spec.shape != reference.spec.shape:
             raise RequestError(
                 f"held-out samples of {held_out.spec.name}: expected shape {list(reference.spec.shape)} as "

@@ -27,6 +27,18 @@ def test_blocks_of_both_sides_meet_the_rest_of_the_reference() -> None:
     assert values["d_real"] == pytest.approx(4095 / 12 / 2)
 
 
+def test_a_small_reference_is_halved() -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def distances(block: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
+        sizes.append((len(block), len(rest)))
+        return torch.zeros(1)
+
+    found = against_rest(torch.zeros(100), torch.zeros(13), distances)
+    assert sizes == [(6, 7)] * 12  # at most ten blocks of fakes, and two of the reference
+    assert (len(found.fake), len(found.real)) == (10, 2)
+
+
 def test_the_interval_is_students() -> None:
     values = torch.tensor([1.0, 2.0, 4.0, 5.0]).double()
     expected = stats.ttest_1samp(values.numpy(), 0).confidence_interval(0.95)

@@ -12,8 +12,9 @@ from sparring.core.forms import Text
 from sparring.core.protocols import Batch
 from sparring.metrics.copied import Copied, copies, edit_distances, nearest_distances
 from sparring.metrics.judge import Judge, Score
-from sparring.metrics.metric import Metric
+from sparring.metrics.metric import Metric, Setting
 from sparring.metrics.self_bleu import SelfBLEU, self_bleu
+from sparring.metrics.texts import texts_of
 from sparring.metrics.validity import Validity, valid_texts
 
 FORM = Text(tokens=("", *"abcdefghij"))
@@ -45,6 +46,7 @@ def test_valid_texts_by_hand() -> None:
     assert valid_texts(texts, known, 2).tolist() == [True, True, False, True, False, False, True]
     assert valid_texts(numbers("ababc"), numbers("abc", "bcd", "abab", T=5), 2).tolist() == [True]
     assert valid_texts(numbers("ababc"), numbers("abc", "bcd", "abab", T=5), 4).tolist() == [False]
+    assert valid_texts(numbers("ab", T=4), numbers("abab"), 2).tolist() == [True]
     assert valid_texts(numbers("abab"), known, 4).tolist() == [True]
     assert valid_texts(numbers("ababab"), numbers("abab", T=6), 3).tolist() == [True]
 
@@ -55,6 +57,8 @@ def test_validity_beside_unseen_texts(held: Any) -> None:
     found = judged(held, Validity(), real, real).values
     assert found["validity"] > 0.95
     assert found["validity_real"] > 0.8
+    rare = some(400, 4, 8, 2)
+    assert judged(held, Validity(), rare, rare).values["validity_real"] < 0.6
     noise = some(400, 4, 8, 1)
     other = judged(held, Validity(), noise, real, noise).values
     assert other["validity"] == other["validity_real"] < 0.6
@@ -122,6 +126,14 @@ def test_the_nearest_text_is_among_the_candidates() -> None:
     changed[:, 3] = torch.where(changed[:, 3] > 0, changed[:, 3] % 9 + 1, 0)
     exact = torch.stack([edit_distances(text, known).min() for text in changed])
     assert nearest_distances(changed, known).tolist() == pytest.approx(exact.tolist(), abs=0.1)
+
+
+def test_what_follows_the_end_is_not_read(held: Any) -> None:
+    x = numbers("ab", "cd", "ef", "gh", T=4)
+    after = x.clone()
+    after[:, 3] = 5
+    judge = Judge(held(FORM.one_hot(after), form=FORM), metrics=(Copied(),))
+    assert torch.equal(texts_of(judge.real, Setting(judge.network, data=judge.data)).unique(dim=0), x)
 
 
 def test_copies_beside_unseen_texts(held: Any) -> None:
