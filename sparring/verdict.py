@@ -15,15 +15,14 @@ from sparring.core.seeds import derive
 from sparring.metrics.features import FeatureNetwork, choose, load
 from sparring.metrics.frechet import HeldOutFID
 from sparring.metrics.judge import KEEP, Judge, Score
-from sparring.metrics.metric import Metric
+from sparring.metrics.metric import Metric, kind_of
 from sparring.opening import Opened, open_checkpoint
-from sparring.scoring import named, score_generator
+from sparring.scoring import named, score_generator, usual_at_the_end
 from sparring.train.recipe import Recipe, Scoring
 from sparring.train.scores import Leader
 from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator, averaged_weights, expected_weights
 
-VERDICT = ("fid", "fid_inf", "kid", "precision_recall", "density_coverage", "classes", "per_class")
 _MOST_TO_CHOOSE = 50_000  # samples of each leader; more tell checkpoints apart no better than the reference can
 
 
@@ -47,11 +46,13 @@ def ranked_by(
     network: FeatureNetwork,
     device: torch.device,
 ) -> Judge:
-    """A judge by these metrics, the first of which ranks; samples that were set aside are asked before all of them.
+    """A judge by these metrics, the first of which ranks; samples that were set aside are asked before all of them,
+    where a distance of features tells enough, as of images.
 
     A test split is not: what is chosen by it can't be tested on it any more.
     """
-    if held_out is not None and held_out.report.get("split") == "held out":
+    set_aside = held_out is not None and held_out.report.get("split") == "held out"
+    if set_aside and kind_of(source.spec) in ("images", "vectors"):
         metrics = (HeldOutFID(), *metrics)
     elif not any("held_out" in metric.needs for metric in metrics):
         held_out = None
@@ -119,7 +120,7 @@ def verdict(run: Path, trainer: Trainer, network: FeatureNetwork, samples: int =
     of a few noisy numbers flatters: so it is scored again.
     """
     recipe, source, held_out = trainer.recipe, trainer.source, trainer.held_out
-    metrics = named(VERDICT if held_out is None else (*VERDICT, "memorisation"))
+    metrics = named(usual_at_the_end(source.spec, held_out=held_out is not None), source.spec)
     known = {type(metric) for metric in metrics}
     own = (metric for metric in recipe.scoring.metrics if isinstance(metric, Metric) and type(metric) not in known)
     metrics = (*own, *metrics)
