@@ -524,9 +524,17 @@ def _gone(missing: int) -> str:
 
 
 def _fingerprint(alpha: Tensor, codes: Tensor, form: Table) -> tuple[str, int]:
-    """SHA-256 of all rows in order, and how many repeat an earlier one: numbers alike to six digits of their mode."""
+    """SHA-256 of all rows in order, and how many repeat an earlier one, numbers alike to a millionth of their range."""
     whole = hashlib.sha256(json.dumps(to_json(form)).encode("utf-8", "surrogatepass"))
     whole.update(alpha.cpu().contiguous().numpy().data)
     whole.update(codes.cpu().contiguous().numpy().data)
-    x = np.concatenate([alpha.cpu().double().numpy().round(6), codes.cpu().numpy()], 1)
-    return whole.hexdigest(), len(x) - len(np.unique(x, axis=0))
+    numbers, choices, cells = iter(alpha.cpu().double().numpy().T), iter(codes.cpu().long().numpy().T), []
+    for column in form.columns:
+        if isinstance(column, Continuous):
+            own = next(numbers)
+            values, missing = column.meant(own, next(choices) if column.modes > 1 else np.zeros(len(own), np.int64))
+            # A value may be written by several modes.
+            cells.append(np.where(missing, -1, ((values - column.low) / (column.high - column.low)).round(6)))
+        elif column.blocks():
+            cells.append(next(choices))
+    return whole.hexdigest(), len(alpha) - len(np.unique(np.stack(cells, 1), axis=0))

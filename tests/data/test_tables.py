@@ -242,6 +242,11 @@ def test_the_same_rows_have_the_same_hash(tmp_path: Path) -> None:
 def test_duplicates_are_counted() -> None:
     source = from_columns({"kind": ["a", "b", "a", "a"], "x": [0.5, 1.5, 0.5, 2.5]})
     assert source.report["duplicates"] == 1
+    values = np.random.default_rng(0).normal(size=400)
+    values[200:] = values[:200] + 6  # two modes
+    twice = from_columns({"x": [*values.tolist(), *values.tolist()]})
+    assert twice.form.columns[0].blocks()[1:] != ()
+    assert twice.report["duplicates"] == 400, "whichever mode they are written by"
 
 
 def test_two_modes_are_found_where_they_are() -> None:

@@ -124,10 +124,15 @@ class Continuous(Column):
 
     def numbers(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Values [N] before they are rounded, and whether each is missing."""
-        modes = x[:, 1:].argmax(1) if self.modes > 1 else np.zeros(len(x), np.int64)
+        return self.meant(x[:, 0], x[:, 1:].argmax(1) if self.modes > 1 else np.zeros(len(x), np.int64))
+
+    def meant(
+        self, alpha: NDArray[np.float64], modes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The same of α [N] and the numbers of the modes [N]."""
         missing = modes == len(self.means)
         modes = np.where(missing, 0, modes)
-        values = np.array(self.means)[modes] + SPAN * np.array(self.deviations)[modes] * x[:, 0].clip(-1, 1)
+        values = np.array(self.means)[modes] + SPAN * np.array(self.deviations)[modes] * alpha.clip(-1, 1)
         return values.clip(self.low, self.high), missing
 
 
