@@ -65,6 +65,7 @@ FORMATS = (
     "%m/%d/%Y",
 )
 """Of dates. One that fits in two of them is taken for neither."""
+_LARGEST = 1e100  # beyond it ranges and squares may be no floats
 _FEW = 10  # whole numbers of so few different values are categories
 _LONGEST = 1000  # characters of a category
 _EXACT = 2.0**53  # whole numbers beyond it are not all floats
@@ -216,7 +217,7 @@ def from_columns(columns: Mapping[str, Sequence[Value]], name: str = "table") ->
 
 def column_lines(report: Mapping[str, Any]) -> list[str]:
     """What is said of each column of a table's report, for people: `age: integer, 17 to 90, 5 modes`."""
-    return [f"{column['name']}: {column['type']}, {column['what']}" for column in report["columns"]]
+    return [f"{printable(column['name'])}: {column['type']}, {column['what']}" for column in report["columns"]]
 
 
 def _table(found: Mapping[str, Numbers | list[Value]], name: str, where: str, kind: str, notes: list[str]) -> Rows:
@@ -235,6 +236,8 @@ def _table(found: Mapping[str, Numbers | list[Value]], name: str, where: str, ki
         if isinstance(what, str):
             notes.append(f"column {printable(key)!r} left out: {what}")
             continue
+        if isinstance(cells, Numbers) and (lost := int((~_usable(cells.values) & ~np.isnan(cells.values)).sum())):
+            notes.append(f"column {printable(key)!r}: {lost:,} values that are infinite or too large taken as missing")
         encoded.append(what)
         said.append(_said(what.column, cells))
     if not any(what.column.blocks() for what in encoded):
@@ -247,6 +250,21 @@ def _table(found: Mapping[str, Numbers | list[Value]], name: str, where: str, ki
             f"{where}: {form.width:,} numbers for a row, expected at most {WIDEST:,}; leave columns of many different "
             "texts out"
         )
+    return held(form, encoded, count, name, where, kind, said, notes)
+
+
+def held(
+    form: Table,
+    encoded: Sequence[Encoded],
+    count: int,
+    name: str,
+    where: str,
+    kind: str,
+    said: list[dict[str, Any]],
+    notes: list[str],
+) -> Rows:
+    """`count` rows of a form whose columns are `encoded`, and the report of them, in which `said` stands for the
+    columns. Raises `RequestError` for more than can be held."""
     alphas = [what.alpha for what in encoded if what.alpha is not None]
     codes = [what.codes for what in encoded if what.codes is not None]
     if count * (len(alphas) + len(codes)) * 4 > max_bytes():
@@ -344,9 +362,13 @@ def _dated(cells: list[Value]) -> Numbers | list[Value]:
     return Numbers(values, -1, False, format)
 
 
+def _usable(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.abs(values) <= _LARGEST  # not where it is NaN
+
+
 def _number_column(name: str, read: Numbers, random: np.random.Generator) -> Encoded | str:
     """A column of numbers; or why it is left out."""
-    values = np.where(np.isfinite(read.values), read.values, np.nan)
+    values = np.where(_usable(read.values), read.values, np.nan)
     known = values[~np.isnan(values)]
     if not len(known):
         return f"all of its {len(values):,} values are missing; fill them in, or take the column out of the file"
@@ -426,8 +448,10 @@ def modes_of(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import BayesianGaussianMixture
 
-    centre, scale = float(values.mean()), float(values.std())
-    steps = (values - centre) / scale
+    low, span = float(values.min()), float(np.ptp(values))
+    unit = (values - low) / span  # squares of the values themselves may be too large or too small for a float
+    centre, scale = low + span * float(unit.mean()), span * float(unit.std())
+    steps = (unit - unit.mean()) / unit.std()
     fitted = random.choice(steps, FITTED, replace=False) if len(steps) > FITTED else steps
     mixture = BayesianGaussianMixture(
         n_components=min(MODES, len(np.unique(fitted))),

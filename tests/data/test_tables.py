@@ -316,6 +316,17 @@ def test_texts_that_are_too_long_are_left_out() -> None:
     assert "texts of up to 2,000 characters" in source.report["notes"][0]
 
 
+def test_numbers_of_any_size_come_back_or_are_counted() -> None:
+    small = [v * 1e-300 for v in (1.0, 2.0, 3.0, 4.5, 7.0)] * 2
+    large = [1e90, -1e90, 3.0, 2.5e80, math.inf] * 2
+    source = from_columns({"small": small, "large": large})
+    found = source.form.decode(source.take(torch.arange(10)).x)
+    np.testing.assert_allclose(found["small"], small, rtol=1e-5)
+    assert found["large"][:2] == pytest.approx([1e90, -1e90], rel=1e-6)
+    assert found["large"][4] is None
+    assert source.report["notes"] == ["column 'large': 2 values that are infinite or too large taken as missing"]
+
+
 def test_a_missing_number_has_a_mode_of_its_own() -> None:
     source = from_columns({"x": [1.5, None, 2.5, 3.5, 4.25, 5.0], "y": [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]})
     column = source.form.columns[0]
