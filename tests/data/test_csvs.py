@@ -24,6 +24,11 @@ def test_delimiters_and_line_ends_are_found(tmp_path: Path, delimiter: str, end:
     assert (read.delimiter, read.first_line) == (delimiter, 2)
 
 
+def test_where_two_delimiters_fit_the_one_that_numbers_lack_is_taken(tmp_path: Path) -> None:
+    read = read_csv(write(tmp_path / "a.csv", "1;2,5\n3;4,5\n"))
+    assert (read.delimiter, read.cells) == (";", [["1", "3"], ["2,5", "4,5"]])
+
+
 def test_quotes_marks_and_packed_files(tmp_path: Path) -> None:
     text = '﻿name,"a ""quoted"", long\nname"\n"x, y", =cmd()|1 \n\n\nÄ,"two\r\nlines"\n'
     expected = ("name", 'a "quoted", long\nname'), [["x, y", "Ä"], ["=cmd()|1", "two\r\nlines"]]

@@ -42,6 +42,9 @@ def test_series_as_csv(tmp_path: Path) -> None:
     x = torch.tensor([[[-1.0, -1.0], [1.0, 0.26]]])
     write_samples(tmp_path / "a.csv", x, DataSpec(name="s", shape=(2, 2), form=form))
     assert (tmp_path / "a.csv").read_text() == "series,step_,step,v\n0,0,0,0.0\n0,1,1,2.5\n"
+    around = Series(columns=("v",), low=(-1.0,), high=(1.0,), decimals=(0,))
+    write_samples(tmp_path / "b.csv", torch.tensor([[[-0.2], [0.2]]]), DataSpec(name="s", shape=(2, 1), form=around))
+    assert (tmp_path / "b.csv").read_text() == "series,step,v\n0,0,0\n0,1,0\n"
 
 
 def test_rows_of_tables_are_read_again_as_they_were_written(tmp_path: Path) -> None:

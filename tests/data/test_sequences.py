@@ -1,5 +1,6 @@
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,11 @@ def test_a_column_tells_series_apart(tmp_path: Path) -> None:
     assert load_series(table(tmp_path / "b.csv", renamed)).spec.form.ragged  # found by its name
     with pytest.raises(RequestError, match=r"source\.series: there is no column 'itme'; did you mean 'item'"):
         load_series(path, column="itme")
+
+
+def test_a_column_of_which_most_values_differ_tells_nothing_apart(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", {"id": [0, 0, 5, 2, 1], "v": [3, 1, 4, 1, 5]})
+    assert load_series(path, window=3).spec.form.columns == ("id", "v")
 
 
 def test_long_series_that_are_told_apart_are_cut_too(tmp_path: Path) -> None:
@@ -239,14 +245,19 @@ def test_what_is_series_and_what_is_a_table(tmp_path: Path, columns: dict[str, l
         (["2024-01-01 00:00", "2024-01-01 00:00:01.500"], [0, 1.5]),
         (["01.01.2024 00:30", "02.01.2024 00:30"], [1800, 88200]),
         (["1/1/2024", "1/2/2024", "1/3/2024"], [0, 86400, 172800]),  # as months first they increase by days
+        (["5/1/2024", "6/1/2024", "1/2/2024"], [4 * 86400, 5 * 86400, 31 * 86400]),  # as days first they increase
         (["01/01/2024", "13/01/2024"], [0, 12 * 86400]),
         (["2024-01", "2024-02"], [0, 31 * 86400]),
         (["Jan 2024", "Feb 2024"], [0, 31 * 86400]),
         (["1 Jan 2024", "2 Jan 2024"], [0, 86400]),
     ],
 )
-def test_time_stamps_are_read(cells: list[str], seconds: list[float]) -> None:
+def test_time_stamps_are_read(cells: list[str], seconds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
     found = stamps(cells)
+    monkeypatch.undo()
+    time.tzset()
     assert found is not None
     np.testing.assert_allclose(found - 1_704_067_200, seconds)
 
