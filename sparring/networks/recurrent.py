@@ -164,7 +164,30 @@ class Writer(nn.Module):
         self.to_sample = nn.Linear(spec.width, channels)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        length, channels = self.data.shape
+        x, own = self._begun(z, y)
+        drawn = None if self.drawn is None else self.drawn(z).view(-1, *self.data.shape)
+        if self.feedback:
+            return self._write(x, own, drawn)
+        for cell, state in zip(self._cells(), own, strict=True):
+            x = cell(x, state)
+        return self.end(self.to_sample(x), drawn)
+
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Of texts x [B, T, V], one-hot, the mean log-probability [B] of their tokens, each after those before it, the
+        first that ends a text included; for generators with feedback whose end draws tokens."""
+        read, own = self._begun(z, y)
+        before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)
+        read = torch.cat([read, before.to(read.dtype)], 2)
+        for cell, state in zip(self._cells(), own, strict=True):
+            read = cell(read, state)
+        found = (torch.log_softmax(self.to_sample(read).float(), 2) * x).sum(2)
+        counts = torch.cat([torch.ones_like(x[:, :1, 0]), 1 - x[:, :-1, 0].cummax(1).values], 1)
+        mean: Tensor = (found * counts).sum(1) / counts.sum(1)
+        return mean
+
+    def _begun(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, list[State]]:
+        """What is read at every step beside what was written, and the states before the first."""
+        length = self.data.shape[0]
         told = (
             numbers(y, self.data, z).flatten(1) if self.embedding is None else self.embedding(require(y, self.data, z))
         )
@@ -175,12 +198,7 @@ class Writer(nn.Module):
         if self.uniforms is not None:
             noise = (self.uniforms(z).view(-1, length, self.noise) - 0.5) * 12**0.5
             x = torch.cat([x, noise.to(z.dtype)], 2)
-        drawn = None if self.drawn is None else self.drawn(z).view(-1, length, channels)
-        if self.feedback:
-            return self._write(x, own, drawn)
-        for cell, state in zip(self._cells(), own, strict=True):
-            x = cell(x, state)
-        return self.end(self.to_sample(x), drawn)
+        return x, own
 
     def _write(self, x: Tensor, states: list[State], drawn: Tensor | None) -> Tensor:
         """Step by step, each with what was written before it."""
