@@ -72,13 +72,23 @@ def _kind(data: DataSpec) -> str:
     return {Series: "series", Table: "tables", Text: "texts"}.get(type(data.form), "such samples")
 
 
+def index_names(columns: Sequence[str]) -> tuple[str, str]:
+    """What the columns are called that tell series apart and count their moments: they give way to those of the data.
+
+    >>> index_names(["step", "load"])
+    ('series', 'step_')
+    """
+    series, step = "series", "step"
+    while series in columns:
+        series += "_"
+    while step in columns:
+        step += "_"
+    return series, step
+
+
 def _of_series(found: Sequence[NDArray[np.float64]], form: Series) -> Cells:
-    """Series below each other; the names of the first two columns give way to those of the data."""
-    names = []
-    for name in ("series", "step"):
-        while name in form.columns:
-            name += "_"
-        names.append(name)
+    """Series below each other."""
+    names = index_names(form.columns)
     lengths = [len(values) for values in found]
     values = np.concatenate(found)
     columns = {name: values[:, c].tolist() for c, name in enumerate(form.columns)}

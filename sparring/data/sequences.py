@@ -68,12 +68,17 @@ def load_series(
             notes.append(f"values beyond the ranges of the training split: {beyond}; they are taken as its ends")
     notes += found.notes
     if whole:
-        x, apart = _whole(found.series, form, length, where, notes), length
+        x, apart = as_wholes(found.series, form, length, where, notes), length
     else:
-        x, apart = _windows(found, length, stride, where, form, notes)
+        x, apart = as_windows(found, length, stride, where, form, notes)
     if len(x) < 2:
         raise RequestError(f"{where}: {len(x)} samples of {length} rows; expected at least two")
-    source = _source(path, x, form, found, notes)
+    constant = [
+        n for n, low, high in zip(form.columns, form.low, form.high, strict=True) if high <= np.nextafter(low, np.inf)
+    ]
+    if constant:
+        notes.append(f"columns with one value only, which samples have, too: {listed(constant)}")
+    source = held(path, x, form, found, notes)
     source.report |= {"overlap": -(-length // apart) - 1}
     return source
 
@@ -120,7 +125,7 @@ def _beyond(series: Sequence[Floats], form: Series) -> int:
     return sum(int(((values < form.low) | (values > form.high)).sum()) for values in series)
 
 
-def _whole(series: Sequence[Floats], form: Series, length: int, where: str, notes: list[str]) -> NDArray[np.float32]:
+def as_wholes(series: Sequence[Floats], form: Series, length: int, where: str, notes: list[str]) -> NDArray[np.float32]:
     """Each series as a sample, filled up with zeros where it is shorter."""
     long, short = (sum(of) for of in zip(*((len(v) > length, len(v) < length) for v in series), strict=True))
     if long:
@@ -140,7 +145,7 @@ def _whole(series: Sequence[Floats], form: Series, length: int, where: str, note
     return x
 
 
-def _windows(
+def as_windows(
     found: Found, length: int, stride: int | None, where: str, form: Series, notes: list[str]
 ) -> tuple[NDArray[np.float32], int]:
     """Windows [N, length, C] of all series, and how far apart they begin."""
@@ -171,18 +176,14 @@ def _check_room(values: int, where: str) -> None:
         )
 
 
-def _source(path: Path, x: NDArray[np.float32], form: Series, found: Found, notes: list[str]) -> Resident:
+def held(path: Path, x: NDArray[np.float32], form: Series, found: Found, notes: list[str]) -> Resident:
+    """Samples x [N, T, C] of what was found in a path, and the report of them."""
     where = printable(str(path))
     flat = from_arrays(x.reshape(len(x), -1), name=where)
     spec: DataSpec = flat.spec.replace(
         name=printable(path.stem.partition(".")[0] or path.name), shape=tuple(x.shape[1:]), form=form
     )
     lengths = sorted(map(len, found.series))
-    constant = [
-        n for n, low, high in zip(form.columns, form.low, form.high, strict=True) if high <= np.nextafter(low, np.inf)
-    ]
-    if constant:
-        notes.append(f"columns with one value only, which samples have, too: {listed(constant)}")
     if found.filled:
         counts = ", ".join(f"{printable(name)}: {count}" for name, count in found.filled.items())
         notes.append(f"missing values filled in by straight lines: {counts}")

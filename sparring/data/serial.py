@@ -21,6 +21,7 @@ from sparring.data import arrays, csvs, moments
 from sparring.data.csvs import Columns
 from sparring.data.limits import printable
 from sparring.data.listing import IMAGE_SUFFIXES, SPLIT_FOLDERS
+from sparring.data.outputs import index_names
 
 ARRAYS = (".npy", ".npz")
 SERIES = (
@@ -48,6 +49,8 @@ class Found(NamedTuple):
 
     series: list[Floats]
     """Each [t, C], without gaps."""
+    titles: list[str]
+    """What each is called in a line."""
     names: tuple[str, ...]
     decimals: tuple[int, ...]
     filled: dict[str, int]
@@ -144,14 +147,15 @@ class _Groups(NamedTuple):
     keys: list[str]
 
 
-def _groups(columns: Columns, asked: str, file_of: Sequence[int] | None = None) -> _Groups:
-    """The rows of each series, in the order in which series begin; files are told apart, too."""
+def _groups(columns: Columns, asked: str, file_of: Sequence[int] | None = None, values: Sequence[str] = ()) -> _Groups:
+    """The rows of each series, in the order in which series begin; files are told apart, too. Columns of `values` tell
+    nothing apart."""
     names, count = columns.names, len(columns.cells[0])
     if asked and asked not in names:
         raise RequestError(f"source.series: there is no column {quoted(asked)}; {nearest(asked, names)}")
     found = asked
     for name in () if asked else names:
-        if name.lower() in SERIES:
+        if name.lower() in SERIES and name not in values:
             distinct = len(set(columns.cells[names.index(name)]))
             if 2 <= distinct <= count // 2:
                 found = name
@@ -167,11 +171,16 @@ def _all_ordered(when: Floats, groups: _Groups) -> bool:
     return all(moments.is_ordered(when[rows]) for rows in groups.rows)
 
 
-def read_series(path: Path, split: str, column: str) -> Found:
-    """The series of a split of a path; raises `RequestError` as `load_series` does."""
+def read_series(path: Path, split: str, column: str = "", values: Sequence[str] = ()) -> Found:
+    """The series of a split of a path; raises `RequestError` as `load_series` does.
+
+    `values` names the columns that the samples are made of, in order, where that is known: no other is, and
+    `RequestError` is raised where one is not there or holds no numbers. Columns of arrays, which have no names, are
+    taken in their order.
+    """
     where = printable(str(path))
     if path.name.lower().endswith(ARRAYS):
-        return _from_array(path, split, where)
+        return _from_array(path, split, where, values)
     files = files_in(path, split) if path.is_dir() else [path]
     if not path.is_dir() and split != "train":
         raise RequestError(f"{where}: one file has no split {split!r}; name the file that holds it")
@@ -188,37 +197,54 @@ def read_series(path: Path, split: str, column: str) -> Found:
     cells = [list(chain.from_iterable(t.cells[t.names.index(name)] for t in tables)) for name in first.names]
     file_of = [number for number, table in enumerate(tables) for _ in table.cells[0]]
     merged = first._replace(cells=cells, notes=sorted({note for table in tables for note in table.notes}))
-    return _from_columns(merged, file_of, [file.name for file in files], column, where)
+    absent = [name for name in values if name not in merged.names]
+    if absent:
+        raise RequestError(f"{where}: there is no column {quoted(absent[0])}; {nearest(absent[0], merged.names)}")
+    written = index_names(values)[0]
+    if values and not column and written in merged.names:
+        column = written
+    return _from_columns(merged, file_of, [file.name for file in files], column, where, values)
 
 
-def _from_columns(columns: Columns, file_of: Sequence[int], files: Sequence[str], column: str, where: str) -> Found:
+def _from_columns(
+    columns: Columns, file_of: Sequence[int], files: Sequence[str], column: str, where: str, values: Sequence[str]
+) -> Found:
     notes = list(columns.notes)
-    groups = _groups(columns, column, file_of)
+    groups = _groups(columns, column, file_of, values)
     by_name = dict(zip(columns.names, columns.cells, strict=True))
     by_name.pop(groups.name, None)
-    time = _time(by_name, columns.delimiter, groups)
+    time = _time({n: c for n, c in by_name.items() if n not in values}, columns.delimiter, groups, 1 if values else 2)
     if time is not None:
         by_name.pop(time.name)
+    if values:
+        others = [name for name in by_name if name not in values]
+        if others:
+            notes.append(f"columns left out that the reference does not have: {listed(others)}")
+        by_name = {name: by_name[name] for name in values}
+    elif time is not None:
         notes.append(f"{quoted(time.name)} tells when, and is no part of the samples")
     parsed = {name: _numbers(cells, columns.delimiter, name, where) for name, cells in by_name.items()}
     kept = {name: found for name, found in parsed.items() if found is not None}
     left = [name for name, found in parsed.items() if found is None]
+    if left and values:
+        raise RequestError(f"{where}: column {quoted(left[0])} holds other cells than numbers; expected only such")
     if left:
         notes.append(f"columns left out that are not numbers: {listed(left)}")
     if not kept:
         raise RequestError(f"{where}: no column of numbers among {listed(columns.names)}; expected at least one")
     notes += [f"{quoted(name)}: {found.note}" for name, found in kept.items() if found.note]
     rows = groups.rows if time is None else _in_order(time, groups, left, where, notes)
-    if groups.name:
+    if groups.name and not values:
         notes.append(f"{len(rows)} series told apart by column {quoted(groups.name)}")
-    values = np.stack([found.values for found in kept.values()], 1)
+    numbers = np.stack([found.values for found in kept.values()], 1)
     titles = [
         " ".join(part for part in (printable(files[file_of[of[0]]]) if len(files) > 1 else "", printable(key)) if part)
         for of, key in zip(rows, groups.keys, strict=True)
     ]
-    series, filled, refused = _filled([values[of] for of in rows], tuple(kept), titles, where)
+    series, titles, filled, refused = _filled([numbers[of] for of in rows], tuple(kept), titles, where)
     return Found(
         series=series,
+        titles=titles,
         names=tuple(kept),
         decimals=tuple(found.decimals for found in kept.values()),
         filled=filled,
@@ -237,8 +263,9 @@ class _Time(NamedTuple):
     is_stamped: bool
 
 
-def _time(cells: dict[str, list[str]], delimiter: str, groups: _Groups) -> _Time | None:
-    """The first column of time stamps; else the first of several of numbers, if called like time or counting rows."""
+def _time(cells: dict[str, list[str]], delimiter: str, groups: _Groups, least: int) -> _Time | None:
+    """The first column of time stamps; else the first of at least so many of numbers, if called like time or counting
+    rows."""
     for name, column in cells.items():
         when = moments.stamps(column)
         if when is not None:
@@ -246,7 +273,7 @@ def _time(cells: dict[str, list[str]], delimiter: str, groups: _Groups) -> _Time
     parsed = {name: csvs.parse_numbers(column, delimiter) for name, column in cells.items()}
     found = {name: numbers.values for name, numbers in parsed.items() if numbers is not None}
     name = next(iter(found), "")
-    if len(found) < 2 or not np.isfinite(found[name]).all():
+    if len(found) < least or not np.isfinite(found[name]).all():
         return None
     counts = all(moments.evenly_spaced(found[name][rows]) for rows in groups.rows)
     return _Time(name, found[name], False) if counts or moments.named_like_time(name) else None
@@ -299,9 +326,10 @@ def _in_order(
 
 def _filled(
     series: Sequence[Floats], names: Sequence[str], titles: Sequence[str], where: str
-) -> tuple[list[Floats], dict[str, int], list[dict[str, str]]]:
-    """Series without gaps; those without any value in a column are refused."""
+) -> tuple[list[Floats], list[str], dict[str, int], list[dict[str, str]]]:
+    """Series without gaps, and their titles; those without any value in a column are refused."""
     whole: list[Floats] = []
+    kept: list[str] = []
     filled: dict[str, int] = {}
     refused: list[dict[str, str]] = []
     for values, title in zip(series, titles, strict=True):
@@ -315,12 +343,13 @@ def _filled(
             values[:, c] = np.interp(np.arange(len(values)), there, values[there, c])
             filled[names[c]] = filled.get(names[c], 0) + int(gone[:, c].sum())
         whole.append(values)
+        kept.append(title)
     if not whole:
         raise RequestError(f"{where}: {refused[0]['file']}: {refused[0]['reason']}, and so with all series")
-    return whole, filled, refused
+    return whole, kept, filled, refused
 
 
-def _from_array(path: Path, split: str, where: str) -> Found:
+def _from_array(path: Path, split: str, where: str, expected: Sequence[str]) -> Found:
     """Series of an array [T, C] or [N, T, C]; rows of nothing but NaN at the end are none."""
     notes: list[str] = []
     try:
@@ -334,7 +363,12 @@ def _from_array(path: Path, split: str, where: str) -> Found:
     if loaded.ndim not in (2, 3) or 0 in loaded.shape:
         raise RequestError(f"{where}: an array of shape {list(loaded.shape)}; expected series [T, C] or [N, T, C]")
     values = loaded.astype(np.float64)
-    names = tuple(f"column {c + 1}" for c in range(values.shape[-1]))
+    names = tuple(expected) or tuple(f"column {c + 1}" for c in range(values.shape[-1]))
+    if len(names) != values.shape[-1]:
+        raise RequestError(
+            f"{where}: an array of shape {list(loaded.shape)}; expected {len(names)} columns in its last axis: "
+            f"{listed(names)}"
+        )
     if not (np.abs(values[~np.isnan(values)]) <= _LARGEST).all():
         raise RequestError(f"{where}: holds infinite numbers, or some beyond {_LARGEST:g}; NaN stands for unknown ones")
     series = []
@@ -342,9 +376,9 @@ def _from_array(path: Path, split: str, where: str) -> Found:
         there = np.flatnonzero(~np.isnan(one).all(1))
         series.append(one[: there[-1] + 1] if len(there) else one)
     titles = [f"series {n}" for n in range(len(series))]
-    whole, filled, refused = _filled(series, names, titles, where)
+    whole, titles, filled, refused = _filled(series, names, titles, where)
     digits = 0 if loaded.dtype.kind in "bui" else -1
-    return Found(whole, names, (digits,) * len(names), filled, None, values.ndim == 3, refused, notes)
+    return Found(whole, titles, names, (digits,) * len(names), filled, None, values.ndim == 3, refused, notes)
 
 
 def quoted(name: str) -> str:

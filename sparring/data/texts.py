@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -74,7 +75,7 @@ def load_texts(
             f"{where}: source.length={most} and source.vocabulary={size}; expected a length of at least 1 and a "
             f"vocabulary of 2 to {MOST_TOKENS:,}"
         )
-    lines = _read(path, where, level, most)
+    lines = read_texts(path, level, most)
     if len(lines.texts) < 2:
         raise RequestError(
             f"{where}: {len(lines.texts)} lines with a text; expected a text on each of at least two lines"
@@ -85,10 +86,24 @@ def load_texts(
     ordered = sorted(counts.items(), key=lambda of: (-of[1], of[0]))
     kept = [token for token, _ in ordered if len(token) <= LONGEST_WORD][: size - 1]
     form = Text(tokens=("", *kept), between=" " if level == "words" else "")
-    return _source(path, lines, form, level, most, rare=len(counts) - len(kept))
+    sound = known(lines.texts, form)
+    if sum(sound) < 2:
+        raise RequestError(
+            f"{where}: {sum(sound)} of {len(lines.texts)} texts are made of the {len(kept)} most frequent {level} "
+            "alone; expected at least two; a larger source.vocabulary keeps more"
+        )
+    notes = [f"read as texts of {level}, one on each line"]
+    if lines.cut:
+        notes.append(f"{lines.cut} texts were cut to {most} {level} (source.length)")
+    if not all(sound):
+        notes.append(
+            f"{len(sound) - sum(sound)} texts are left out that hold one of {len(counts) - len(kept)} {level} beyond "
+            f"the {len(kept)} most frequent ones (source.vocabulary)"
+        )
+    return held(path, lines, sound, form, max(map(len, compress(lines.texts, sound))), "is rare", notes)
 
 
-class _Lines(NamedTuple):
+class Lines(NamedTuple):
     """What a file holds."""
 
     texts: list[Sequence[str]]
@@ -99,44 +114,47 @@ class _Lines(NamedTuple):
     cut: int
 
 
-def _read(path: Path, where: str, level: Level, most: int) -> _Lines:
+def read_texts(path: Path, level: Level, most: int, *, empty_too: bool = False) -> Lines:
+    """The lines of a file, cut to `most` tokens; those of nothing but blanks only where `empty_too`. Raises
+    `RequestError` as `load_texts` does."""
     texts: list[Sequence[str]] = []
     numbers: list[int] = []
     empty, cut, room = 0, 0, max_bytes() // _TOKEN_BYTES
     for number, line in enumerate(read_lines(path), 1):
         text = line.rstrip("\r\n")
-        if not text.strip():
+        if not text.strip() and not empty_too:
             empty += 1
             continue
         tokens = text.split() if level == "words" else text
         cut += len(tokens) > most
         texts.append(tokens[:most])
         numbers.append(number)
-        room -= len(texts[-1])
+        room -= len(texts[-1]) or 1
         if room < 0:
             raise RequestError(
-                f"{where}: its texts hold more tokens than fit into half of the memory; a smaller source.length takes "
-                "fewer, or train on a part of it"
+                f"{printable(str(path))}: its texts hold more tokens than fit into half of the memory; a smaller "
+                "source.length takes fewer, or train on a part of it"
             )
-    return _Lines(texts, numbers, empty, cut)
+    return Lines(texts, numbers, empty, cut)
 
 
-def _source(path: Path, lines: _Lines, form: Text, level: Level, most: int, rare: int) -> Texts:
+def known(texts: Sequence[Sequence[str]], form: Text) -> list[bool]:
+    """Which texts are made of the tokens of a form alone."""
+    tokens = frozenset(form.tokens)
+    return [tokens.issuperset(text) for text in texts]
+
+
+def held(path: Path, lines: Lines, sound: Sequence[bool], form: Text, length: int, why: str, notes: list[str]) -> Texts:
+    """The `sound` ones of the lines of a file, which are made of the tokens of a form alone, and the report of them;
+    the others are refused, as a token of theirs is so: `why`."""
     where = printable(str(path))
-    number_of = {token: number for number, token in enumerate(form.tokens)}
-    sound = [all(token in number_of for token in text) for text in lines.texts] if rare else [True] * len(lines.texts)
-    texts = [text for text, is_sound in zip(lines.texts, sound, strict=True) if is_sound]
-    if len(texts) < 2:
-        raise RequestError(
-            f"{where}: {len(texts)} of {len(lines.texts)} texts are made of the {len(form.tokens) - 1} most frequent "
-            f"{level} alone; expected at least two; a larger source.vocabulary keeps more"
-        )
-    length = max(map(len, texts))
+    texts = list(compress(lines.texts, sound))
     if len(texts) * length * 4 > max_bytes():
         raise RequestError(
             f"{where}: its texts would take {size_text(4 * len(texts) * length)}, expected at most "
             f"{size_text(max_bytes())}; a smaller source.length takes less"
         )
+    number_of = {token: number for number, token in enumerate(form.tokens)}
     numbers = np.zeros((len(texts), length), np.uint8 if len(form.tokens) <= 256 else np.int32)
     for row, text in zip(numbers, texts, strict=True):
         row[: len(text)] = [number_of[token] for token in text]
@@ -145,19 +163,11 @@ def _source(path: Path, lines: _Lines, form: Text, level: Level, most: int, rare
         name=printable(path.stem.partition(".")[0] or path.name), shape=(length, len(form.tokens)), levels=0, form=form
     )
     refused = [
-        {"file": f"{printable(path.name)}, line {number}", "reason": _rare(text, number_of)}
+        {"file": f"{printable(path.name)}, line {number}", "reason": _unknown(text, number_of, why)}
         for text, number, is_sound in zip(lines.texts, lines.numbers, sound, strict=True)
         if not is_sound
     ]
-    notes = [f"read as texts of {level}, one on each line"]
-    if lines.cut:
-        notes.append(f"{lines.cut} texts were cut to {most} {level} (source.length)")
-    if refused:
-        notes.append(
-            f"{len(refused)} texts are left out that hold one of {rare} {level} beyond the {len(form.tokens) - 1} most "
-            "frequent ones (source.vocabulary)"
-        )
-    lengths = sorted(map(len, texts))
+    lengths, level = sorted(map(len, texts)), "words" if form.between else "characters"
     report: dict[str, Any] = flat.report | {
         "kind": "text",
         "shape": list(spec.shape),
@@ -172,10 +182,9 @@ def _source(path: Path, lines: _Lines, form: Text, level: Level, most: int, rare
     return Texts(torch.from_numpy(numbers), None, spec, report)
 
 
-def _rare(text: Sequence[str], number_of: dict[str, int]) -> str:
+def _unknown(text: Sequence[str], number_of: dict[str, int], why: str) -> str:
     token = next(token for token in text if token not in number_of)
-    why = "is rare" if len(token) <= LONGEST_WORD else f"has {len(token):,} characters"
-    return f"{printable(token[:40])!r} {why}"
+    return f"{printable(token[:40])!r} {why if len(token) <= LONGEST_WORD else f'has {len(token):,} characters'}"
 
 
 def _shown(form: Text) -> str:
