@@ -217,6 +217,16 @@ def test_projection_and_classes_read_the_features_of_the_logit() -> None:
     torch.testing.assert_close(classes, D.features(x) @ D.classifier.weight.T + D.classifier.bias)
 
 
+def test_weights_start_within_glorot_s_bounds() -> None:
+    """Uniform within ±√(6 g² / (fan-in + fan-out)), g² = 2 for 3×3 convolutions and 1 for skips; biases 0."""
+    up, down = UpBlock(16, 12, (4, 4), 0, attends=False), DownBlock(16, 12, halves=True, first=False, attends=False)
+    for block in (up, down):
+        for conv, gain, taps in ((block.convs[0], 2, 9), (block.convs[1], 2, 9), (block.skip, 1, 1)):
+            bound = (6 * gain / (taps * (conv.in_channels + 12))) ** 0.5
+            assert 0.95 * bound < float(conv.weight.detach().abs().max()) <= bound
+        assert not block.convs[1].bias.any()
+
+
 def test_logits_do_not_depend_on_the_company() -> None:
     """It says that it is `per_sample`."""
     for spec in (ResidualDiscriminator(width=3), ResidualDiscriminator(width=3, attention=1)):
