@@ -105,7 +105,7 @@ def _digits(data: DataSpec) -> dict[str, int]:
         return {name: d for name, d in zip(data.form.columns, data.form.decimals, strict=False) if d >= 0}
     if isinstance(data.form, Table):
         columns = [column for column in data.form.columns if isinstance(column, Continuous)]
-        return {c.name: c.digits for c in columns if c.digits >= 0 and not c.whole and not c.format}
+        return {c.name: c.digits for c in columns if c.digits >= 0}
     return {}
 
 
