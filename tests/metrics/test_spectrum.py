@@ -66,3 +66,18 @@ def test_series_are_judged(held: Any, ragged: bool) -> None:
     assert found["spectrum_high"] < score(noisy)["spectrum_low"]
     assert score(quieter)["spectrum"] > 5
     assert judge.better == {"spectrum": "lower"}
+
+
+def test_the_level_counts_by_how_much_it_varies(held: Any) -> None:
+    """Twice as widely spread levels are 6 dB at frequency 0 alone, one of 11, whatever their mean is."""
+    random = torch.Generator().manual_seed(0)
+
+    def levels(count: int, spread: float) -> Tensor:
+        level = 0.5 + spread * torch.randn(count, 1, 1, generator=random)
+        return level + 0.05 * torch.randn(count, 20, 1, generator=random)
+
+    judge = Judge(held(levels(4000, 0.05), form=Series(columns=("a",), low=(0.0,), high=(1.0,))), metrics=(Spectrum(),))
+    x = levels(4000, 0.1)
+    found = judge.score(lambda start, count: Batch(x[start : start + count], None), num_samples=4000, seed=0).values
+    assert found["spectrum"] == pytest.approx(10 * math.log10(4) / 11, abs=1.5 * found["spectrum_real"])
+    assert found["spectrum_real"] < 0.25
