@@ -18,6 +18,7 @@ from sparring.networks.recurrent import RecurrentDiscriminator, RecurrentGenerat
 from sparring.networks.resnet import ResidualDiscriminator, ResidualGenerator
 from sparring.networks.spectral import SpectralNorm
 from sparring.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from sparring.networks.tabular import TabularDiscriminator, TabularGenerator
 from sparring.networks.temporal import TemporalDiscriminator, TemporalGenerator
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
     "Tanh",
+    "TabularDiscriminator",
+    "TabularGenerator",
     "TemporalDiscriminator",
     "TemporalGenerator",
 ]

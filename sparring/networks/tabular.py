@@ -4,9 +4,9 @@ The generator's hidden layers stand one behind the other, h_{i+1} = h_i ⊕ ReLU
 ends block by block: α_c = tanh(FC(h)), and one-hot vectors by Gumbel-softmax at temperature τ (Jang et al. 2017;
 Maddison et al. 2017). The discriminator's are LeakyReLU_0.2(FC(h)) with dropout.
 
-Away from the paper: the Gumbel noise comes from z, so that a sample is a function of z; a condition
-needs no term in the loss, because the block that is asked for is set to what was asked; and the discriminator sees
-every number as a value, too, whichever mode it is written by.
+Away from the paper: the Gumbel noise comes from z, so that a sample is a function of z; a condition needs no term in
+the loss, because the block that is asked for is set to what was asked; and the discriminator sees every number as a
+value, too, whichever mode it is written by, because how columns go together shows in values.
 """
 
 from __future__ import annotations

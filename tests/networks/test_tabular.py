@@ -182,6 +182,13 @@ def test_the_parts_of_a_divided_batch_are_those_of_the_whole() -> None:
     with Whole(Rows(2, 4, 6)):
         part = G(z[2:4], y[2:4])
     torch.testing.assert_close(part, G(z, y)[2:4])
+    D, x = TabularDiscriminator(width=8, dropout=0.5).build(DATA, Z_DIM), torch.rand(6, 12)
+    found = []
+    for own in (Rows(0, 6, 6), Rows(2, 4, 6)):
+        torch.manual_seed(5)
+        with Whole(own):
+            found.append(D(x[own.start : own.stop], y[own.start : own.stop]))
+    torch.testing.assert_close(found[1], found[0][2:4])
 
 
 def test_it_computes_in_bfloat16() -> None:
