@@ -47,9 +47,9 @@ __all__ = [
     "SpectralNorm",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
-    "Tanh",
     "TabularDiscriminator",
     "TabularGenerator",
+    "Tanh",
     "TemporalDiscriminator",
     "TemporalGenerator",
 ]
