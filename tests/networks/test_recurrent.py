@@ -119,3 +119,12 @@ def test_sizes_out_of_range_are_refused(change):
         RecurrentGenerator(**change).build(SERIES, 4)
     with pytest.raises(RequestError, match="expected a cell of gru or lstm, found 'rnn'"):
         RecurrentDiscriminator(cell="rnn").build(SERIES, 4)
+
+
+def test_what_was_written_is_read_without_a_gradient():
+    net = RecurrentGenerator(width=4, noise=0, feedback=True).build(SERIES, 6)
+    read = []
+    net.cells[0].into.register_forward_hook(lambda module, inputs, output: read.append(inputs[0]))
+    assert net(torch.randn(2, 6)).requires_grad
+    assert len(read) == 7
+    assert not any(inputs.requires_grad for inputs in read)
