@@ -10,6 +10,7 @@ from sparring.games.objectives import Relativistic
 from sparring.games.penalties import R1R2
 from sparring.games.priors import Gaussian
 from sparring.metrics.columns import Columns
+from sparring.metrics.pairs import Pairs
 from sparring.networks.tabular import TabularDiscriminator, TabularGenerator, choices
 from sparring.train.optimizers import Adam, Optimizers
 from sparring.train.player import Average
@@ -44,5 +45,5 @@ def table(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
         optimizers=Optimizers(generator=adam, discriminator=adam),
         # bfloat16 has 8 bits, and numbers have more digits.
         train=Train(batch=128, budget=budget, average=Average(half_life=20_000), precision="float32"),
-        scoring=Scoring(times=5, features="values", metrics=(Columns(),)),
+        scoring=Scoring(times=5, features="values", metrics=(Pairs(), Columns())),
     )

@@ -53,6 +53,7 @@ def test_a_table_is_learned_from_its_file(path: Path) -> None:
     judge = judge_of_run(recipe, source, None, CPU, None)
     trainer = Trainer(recipe, source, CPU, judge)
     scored = [event for event in trainer.run() if isinstance(event, Scored)]
+    assert next(iter(scored[-1].values)) == "pairs", "what the best checkpoint is chosen by"
     assert "columns" in scored[-1].values
 
     average = trainer.players["generator"].average
