@@ -24,7 +24,7 @@ _SERIES = {
     "d_real": ("D(real)", BLUE),
     "d_fake": ("D(fake)", ORANGE),
 }
-_ON_THE_PAGE_ONLY = ("class_min", "class_max")
+_ON_THE_PAGE_ONLY = ("class_min", "class_max", *(f"ngrams_{n}" for n in range(1, 5)))
 
 
 def by_provenance(scores: list[Row]) -> list[list[Row]]:

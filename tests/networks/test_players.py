@@ -12,6 +12,7 @@ from sparring.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from sparring.networks.given import GivenDiscriminator, GivenGenerator
 from sparring.networks.layered import Discriminator, Generator
 from sparring.networks.mlp import MLPDiscriminator, MLPGenerator
+from sparring.networks.resnet import ResidualDiscriminator, ResidualGenerator
 
 Z_DIM = 6
 SIZES = [(28, 28), (8, 8), (32, 32), (24, 40), (96, 64), (17, 23), (64, 64)]
@@ -36,6 +37,7 @@ def layered(shape):
 def pairs(shape):
     yield DCGANGenerator(width=4), DCGANDiscriminator(width=4)
     yield MLPGenerator(width=16, depth=2), MLPDiscriminator(width=16, depth=2)
+    yield ResidualGenerator(width=4), ResidualDiscriminator(width=4)
     yield layered(shape)
 
 
