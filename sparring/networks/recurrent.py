@@ -204,9 +204,11 @@ class Writer(nn.Module):
         """Step by step, each with what was written before it."""
         written = [x.new_zeros(len(x), self.data.shape[1])]
         for t in range(self.data.shape[0]):
-            # As it stands: so D's gradient says of each token whether another would be better among the rest as they
-            # are. What the rest would become goes through all straight-through estimates on the way, and taught less.
-            read = torch.cat([x[:, t], written[-1].detach()], 1)
+            # A token that was drawn is read as it stands: so D's gradient says of each whether another would be better
+            # among the rest as they are. What the rest would become reaches it through all straight-through estimates
+            # on the way, and taught less.
+            last = written[-1].detach() if self.end.draws else written[-1]
+            read = torch.cat([x[:, t], last], 1)
             for i, cell in enumerate(self._cells()):
                 states[i] = cell.step(cell.into(read), states[i])
                 read = states[i][0]
