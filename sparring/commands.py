@@ -19,9 +19,10 @@ import torch
 
 from sparring import __version__
 from sparring.core.errors import RequestError
-from sparring.core.files import cache_folder, write_atomically
+from sparring.core.files import cache_folder, user_path, write_atomically
 from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.spec import to_json
+from sparring.data.alike import load_alike
 from sparring.data.open import Data, describe, parse_size
 from sparring.data.outputs import write_samples
 from sparring.display import count_text, score_table
@@ -73,7 +74,7 @@ def score(options: argparse.Namespace) -> int:
         size=parse_size(options.size) if options.size else None,
     )
     reference = data.load()
-    held_out = _held_out(options.held_out, data)
+    held_out = _held_out(options.held_out, data, reference)
     asked = usual(reference.spec) if options.metrics is None else filter(None, options.metrics.split(","))
     metrics = named(asked, reference.spec)
     name = options.features
@@ -104,12 +105,16 @@ def _score_one(
             "checkpoint_sha256": meta["sha256"],
         }
     size = parse_size(options.size) if options.size else None
-    samples = Data(source=str(path), labels="ignore", size=size).load()
+    samples = _alike(Data(source=str(path), labels="ignore", size=size), reference)
     result = score_source(samples, judge, options.n or len(samples), options.seed)
     refused = samples.report.get("refused", [])
+    if reference.spec.form is not None:
+        result = result._replace(notes=(*result.notes, *(f"{path}: {note}" for note in samples.report["notes"])))
     if refused:
+        count = samples.report.get("num_refused", len(refused))
+        what = "files" if reference.spec.form is None else "samples"
         first = f"{refused[0]['file']}: {refused[0]['reason']}"
-        result = result._replace(notes=(*result.notes, f"files of {path} left out: {len(refused)}, the first {first}"))
+        result = result._replace(notes=(*result.notes, f"{what} of {path} left out: {count}, the first {first}"))
     return result, {
         "samples": str(path),
         "samples_sha256": samples.spec.sha256,
@@ -118,12 +123,18 @@ def _score_one(
     }
 
 
-def _held_out(name: str | None, data: Data) -> Source | None:
+def _held_out(name: str | None, data: Data, reference: Source) -> Source | None:
     """`test` names the reference's own test split, anything else is a source."""
     if name is None:
         return None
-    held = data.replace(split="test") if name == "test" else Data(source=name, size=data.size)
-    return held.load()
+    return data.replace(split="test").load() if name == "test" else _alike(Data(source=name, size=data.size), reference)
+
+
+def _alike(data: Data, reference: Source) -> Source:
+    """Samples to be held against a reference: read by its form where it has one."""
+    if reference.spec.form is None or data.source.startswith("hf:"):
+        return data.load()
+    return load_alike(user_path(data.source), reference)
 
 
 def recipes(options: argparse.Namespace) -> int:
