@@ -155,7 +155,8 @@ class Noise(nn.Module):
 
 
 class Modulated(nn.Module):
-    """`modulated` with a weight of its own and the style that an affine map makes of w [B, D]: [B, O, *size].
+    """`modulated` with a weight of its own and the style that an affine map makes of w [B, D]: [B, O, *size], which
+    starts near a deviation of `gain` for inputs of unit mean square.
 
     Where it doubles the grid, the filter follows and what is beyond `size` is cut off.
     """
@@ -175,7 +176,7 @@ class Modulated(nn.Module):
         super().__init__()
         self.style = EqualLinear(dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.scale = 1 / math.sqrt(inputs * kernel**2)
+        self.scale = (1.0 if demodulated else gain) / math.sqrt(inputs * kernel**2)
         self.demodulated, self.gain, self.size = demodulated, gain, size
         self.filter = Filter(1, gain=2.0) if up else None
 

@@ -19,7 +19,7 @@ def stylegan2(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
     base = dcgan(source, data, budget)
     # γ after StyleGAN2-ADA's rule for data that nobody has tuned it for.
     gamma = 2e-4 * math.prod(data.shape[1:]) / base.train.batch
-    adam = Adam(lr=2.5e-3, betas=(0.0, 0.99), schedule=Cosine())
+    adam = Adam(lr=1e-2, betas=(0.0, 0.99), schedule=Cosine())
     return base.replace(
         name="stylegan2",
         generator=StyleGAN2Generator(),
