@@ -68,6 +68,13 @@ def test_a_value_beyond_a_mode_is_cut_there() -> None:
     assert modes.tolist() == [0]
 
 
+def test_a_mode_that_reaches_a_value_goes_before_a_likelier_one_that_does_not() -> None:
+    column = NUMBER.replace(means=(0.0, 20.0), deviations=(1.0, 5.0), weights=(0.999, 0.001), missing=0)
+    alpha, modes = column.write(np.full(100, 4.5), random())
+    assert (modes == 1).all(), "25 times less likely, and 3.1 deviations away instead of 4.5"
+    np.testing.assert_allclose(alpha, (4.5 - 20) / 20, rtol=1e-6)
+
+
 def test_modes_are_drawn_by_their_probability() -> None:
     value, count = 3.5, 40_000
     _, modes = NUMBER.write(np.full(count, value), random())
