@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import json
 import math
+import re
 import types
 import typing
 from typing import Any, Self, cast, dataclass_transform
@@ -27,6 +28,8 @@ _MOST_VALUES, _MOST_SPECS, _DEEPEST, _LONGEST = 1_000_000, 10_000, 50, 10_000
 _LARGEST = 2**63 - 1
 _PARTS = 8  # of the name of a module, below the package: Python imports one within the other
 _SHOWN = 300
+_NUMBER = re.compile(r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+"""Numbers as people write them and JSON does not: .05, 1., +3."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -194,5 +197,5 @@ def _parse(text: str) -> Any:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or too deep
-        return text
+        return float(text) if _NUMBER.fullmatch(text) else text
     return from_json(data)

@@ -36,7 +36,7 @@ def load_array(path: Path, split: str = "train") -> Resident:
     name = printable(str(path))
     notes: list[str] = []
     try:
-        x, y = _npz(path, name, split, notes) if path.suffix == ".npz" else (_npy(path, name, split), None)
+        x, y = read_npz(path, name, split, notes) if path.suffix == ".npz" else (read_npy(path, name, split), None)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError) as error:
         if isinstance(error, RequestError):
             raise
@@ -48,14 +48,17 @@ def load_array(path: Path, split: str = "train") -> Resident:
     return Resident(source.images, source.labels, spec, source.report)
 
 
-def _npy(path: Path, name: str, split: str) -> NDArray[Any]:
+def read_npy(path: Path, name: str, split: str) -> NDArray[Any]:
+    """The array of a `.npy` file, mapped or read; raises `RequestError`, which calls the file `name`."""
     if split != "train":
         raise RequestError(f"{name}: a .npy file has no split {split!r}; name the file that holds it")
     with path.open("rb") as file:
         return _array(file, path.stat().st_size, name)
 
 
-def _npz(path: Path, name: str, split: str, notes: list[str]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def read_npz(path: Path, name: str, split: str, notes: list[str]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The samples and, where there are some, the labels of a `.npz` file; what was chosen is added to `notes`. Raises
+    `RequestError`, which calls the file `name`."""
     with zipfile.ZipFile(path) as archive:
         members = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
         unpacked = sum(m.file_size for m in members.values())

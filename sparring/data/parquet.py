@@ -243,7 +243,7 @@ def _columns(file: Any, where: str) -> Columns:
         found = ", ".join(f"{printable(name)} ({kind})" for name, kind in list(kinds.items())[:5])
         raise RequestError(
             f"{where}: neither images nor numbers among its columns {found}; expected a column 'image' of bytes, or "
-            "columns of numbers in [-1, 1]"
+            "columns of numbers in [-1, 1]; or say --kind table"
         )
     return Columns("", numbers, label, names, all(types.is_uint8(kinds[name]) for name in numbers))
 
@@ -329,7 +329,7 @@ def _cells(batch: Any, columns: Columns, where: str, first: int) -> Iterator[Any
             row, i = (int(k) for k in np.argwhere(bad)[0])
             raise RequestError(
                 f"{where}: {printable(columns.numbers[i])} is {values[row, i]:g} in row {first + row}; expected finite "
-                "numbers in [-1, 1]; 2 * (x - min) / (max - min) - 1 brings each column there"
+                "numbers in [-1, 1]; 2 * (x - min) / (max - min) - 1 brings each column there; or say --kind table"
             )
         values = values.clip(-1, 1).astype(np.float32)
     yield from values

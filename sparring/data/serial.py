@@ -354,7 +354,7 @@ def _from_array(path: Path, split: str, where: str, expected: Sequence[str]) -> 
     notes: list[str] = []
     try:
         packed = path.name.lower().endswith(".npz")
-        loaded = arrays._npz(path, where, split, notes)[0] if packed else arrays._npy(path, where, split)
+        loaded = arrays.read_npz(path, where, split, notes)[0] if packed else arrays.read_npy(path, where, split)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError) as error:
         if isinstance(error, RequestError):
             raise

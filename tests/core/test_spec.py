@@ -124,3 +124,14 @@ def test_unknown_and_missing_fields_are_named() -> None:
 def test_what_json_cannot_hold_is_refused() -> None:
     with pytest.raises(TypeError, match="not set"):
         to_json({1, 2})
+
+
+@pytest.mark.parametrize(("text", "value"), [(".05", 0.05), ("1.", 1.0), ("+3", 3.0), ("+.5e-1", 0.05), ("-.5", -0.5)])
+def test_numbers_may_be_written_as_people_write_them(text: str, value: float) -> None:
+    assert Inner(rate=1.0).with_path("rate", text).rate == value
+
+
+def test_numbers_beyond_all_bounds_are_refused() -> None:
+    for text in (".", "1e", "--3", "1e999", "+1e999"):
+        with pytest.raises(RequestError):
+            Inner(rate=1.0).with_path("rate", text)
