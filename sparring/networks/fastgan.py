@@ -25,6 +25,7 @@ from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.networks.condition import Concatenation, Embedding, Projection, chosen
 from sparring.networks.labels import beside, numbers, require, table, wider
 from sparring.networks.modulated import Noise
+from sparring.networks.smallest import check_images
 
 _JUMP = 4
 """Doublings between the grid that computes gates and the grid that they scale."""
@@ -41,10 +42,10 @@ class FastGANGenerator(NetworkSpec):
     >>> from sparring.core.protocols import DataSpec
     >>> cifar = DataSpec(name="cifar10", shape=(3, 32, 32))
     >>> sum(p.numel() for p in FastGANGenerator().build(cifar, z_dim=64).parameters())
-    490102
+    188414
     """
 
-    width: int = 16
+    width: int = 8
     max_width: int = 512
     condition: Concatenation | Embedding | None = None
 
@@ -267,10 +268,7 @@ def _away(made: Tensor, x: Tensor) -> Tensor:
 def _widths(data: DataSpec, width: int, max_width: int) -> list[int]:
     """Channels of each level, from full resolution to the coarsest grid, of at least 4 pixels a side; refuses what is
     no image of at least 8×8."""
-    if not data.is_image or min(data.shape[1:]) < 8:
-        raise RequestError(
-            f"FastGAN: expected images of at least 8×8 pixels, found {data.name} of shape {data.shape}: take an MLP"
-        )
+    check_images("FastGAN", data)
     if width < 1 or max_width < 1:
         raise RequestError(f"FastGAN: width and max_width must be at least 1, found {width} and {max_width}")
     levels = (min(data.shape[1:]) // 4).bit_length() - 1
