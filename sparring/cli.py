@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     sample = verbs.add_parser("sample", help="draw from a trained generator", description="Draw samples.")
     sample.add_argument("run", metavar="RUN", help="the run's folder")
     sample.add_argument("-n", type=int, default=64, metavar="N", help="how many; default: 64")
-    sample.add_argument("--label", metavar="L", help="a class, by number or name; default: all in turn")
+    sample.add_argument("--label", metavar="L", help="a class, by number or name, or COLUMN=VALUE of a table")
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     sample.add_argument("--truncation", type=float, metavar="T", help="keep z to the middle: likelier, less varied")
     sample.add_argument("--recipe", metavar="FILE.py:FUNC", help="the recipe file, where it defines the generator")

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sparring import __version__
 from sparring.core.errors import RequestError
 from sparring.core.files import cache_folder, user_path, write_atomically
+from sparring.core.forms import Table
 from sparring.core.protocols import Batch, DataSpec, Source
 from sparring.core.spec import to_json
 from sparring.data.alike import load_alike
@@ -49,7 +51,7 @@ def sample(options: argparse.Namespace) -> int:
     generator, meta = _generator(run, options)
     labels = None
     if options.label is not None:
-        labels = torch.tensor(label_number(options.label, generator.data)).expand(max(0, options.n))
+        labels = _asked(options.label, generator.data, max(0, options.n))
     batch = generator.sample(options.n, labels=labels, seed=options.seed, truncation=options.truncation)
     info = {
         "sparring": __version__,
@@ -63,6 +65,16 @@ def sample(options: argparse.Namespace) -> int:
     where = f"{out} (checkpoint at {count_text(meta['images'])} images, averaged weights, seed {options.seed})"
     print(f"{options.n} samples: {where}")
     return 0
+
+
+def _asked(text: str, data: DataSpec, count: int) -> Tensor:
+    """The conditions of `count` samples: a class, or a category of a table's column as COLUMN=VALUE."""
+    if isinstance(data.form, Table):
+        column, equals, value = text.partition("=")
+        if not equals:
+            raise RequestError(f"--label {text!r:.60}: expected COLUMN=VALUE, a category of a column of {data.name}")
+        return data.form.condition(column, value).expand(count, -1)
+    return torch.tensor(label_number(text, data)).expand(count)
 
 
 def score(options: argparse.Namespace) -> int:

@@ -77,11 +77,13 @@ class Samples:
     def numbered(self, start: int, count: int) -> Batch:
         """Samples start .. start + count - 1 of an endless sequence; labels follow the data's own frequencies."""
         z = self.noise.draw(count, self.seed, "score", start)
-        y = None
-        if self.source.spec.is_conditional:
+        y, spec = None, self.source.spec
+        if spec.is_conditional:
             picks = torch.Generator().manual_seed(derive(self.seed, "score labels", start))
-            index = torch.randint(len(self.source), (count,), generator=picks)
-            y = self.source.take(index).y
+            y = spec.form.conditions(count, picks) if spec.form is not None else None
+            if y is None:
+                y = self.source.take(torch.randint(len(self.source), (count,), generator=picks)).y
+            y = None if y is None else y.to(self.device)
         return Batch(self.of(z, y), None if y is None else y.cpu())
 
     def grid(self, critic: Critic) -> tuple[Batch, Lesson]:
