@@ -30,6 +30,7 @@ from sparring.networks.condition import (
     chosen,
 )
 from sparring.networks.labels import beside, count, numbers, require, table, wider
+from sparring.networks.smallest import check_images
 
 
 class DCGANGenerator(NetworkSpec):
@@ -197,10 +198,7 @@ class DownwardWithClasses(Downward):
 
 def _check(data: DataSpec, width: int, max_width: int) -> int:
     """The number of doublings; refuses what is no image of at least 8×8."""
-    if not data.is_image or min(data.shape[1:]) < 8:
-        raise RequestError(
-            f"DCGAN: expected images of at least 8×8 pixels, found {data.name} of shape {data.shape}: take an MLP"
-        )
+    check_images("DCGAN", data)
     if not (width >= 1 and max_width >= 1):
         raise RequestError(f"DCGAN: width and max_width must be at least 1, found {width} and {max_width}")
     levels = 1

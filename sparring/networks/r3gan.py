@@ -35,9 +35,9 @@ from sparring.core.errors import RequestError
 from sparring.core.protocols import DataSpec, NetworkSpec
 from sparring.networks.condition import Embedding, chosen
 from sparring.networks.labels import VectorEmbedding, count, require, table, with_condition
+from sparring.networks.smallest import check_images
 
 SLOPE = 0.2
-SMALLEST = 8
 
 
 class _Stages(NetworkSpec):
@@ -69,11 +69,7 @@ class _Stages(NetworkSpec):
 
     def levels(self, data: DataSpec) -> list[Level]:
         """The levels of the players' stages, the finest first; refuses what is no image of at least 8×8."""
-        if not data.is_image or min(data.shape[1:]) < SMALLEST:
-            raise RequestError(
-                f"R3GAN: expected images of at least {SMALLEST}×{SMALLEST} pixels, found {data.name} of shape "
-                f"{data.shape}: take an MLP"
-            )
+        check_images("R3GAN", data)
         _, height, width = data.shape
         found = [Level(height, width, min(self.width, self.max_width))]
         while min(height, width) >= 4 * 2 ** len(found):

@@ -35,6 +35,7 @@ from sparring.networks.condition import (
     chosen,
 )
 from sparring.networks.labels import beside, count, numbers, require, table, wider
+from sparring.networks.smallest import check_images
 
 
 class ResidualGenerator(NetworkSpec):
@@ -308,11 +309,7 @@ def _start(convs: Iterable[nn.Module], skips: Iterable[nn.Module] = ()) -> None:
 
 def _check(data: DataSpec, width: int, max_width: int, blocks: int) -> int:
     """The number of doublings; refuses what is no image of at least 8×8."""
-    if not data.is_image or min(data.shape[1:]) < 8:
-        raise RequestError(
-            f"residual networks: expected images of at least 8×8 pixels, found {data.name} of shape {data.shape}: "
-            "take an MLP"
-        )
+    check_images("residual networks", data)
     if min(width, max_width, blocks) < 1:
         raise RequestError(
             f"residual networks: expected width, max_width and blocks of at least 1, found {width}, {max_width} and "

@@ -26,6 +26,7 @@ from sparring.layers.minibatch_std import AppendStd
 from sparring.networks.condition import Concatenation, Embedding, Projection, chosen
 from sparring.networks.labels import beside, count, numbers, require, table, wider
 from sparring.networks.modulated import GAIN, Doubled, EqualConv, EqualLinear, Filter, Modulated, Noise, active
+from sparring.networks.smallest import check_images
 
 _MIDDLE = 1000
 """Samples of z whose mean w is the centre, at an error of 3 % of the deviation of w."""
@@ -302,10 +303,7 @@ def _unit(x: Tensor) -> Tensor:
 def _widths(data: DataSpec, width: int, max_width: int) -> list[int]:
     """Channels of each level, from full resolution to the coarsest grid, of at least 4 pixels a side; refuses what is
     no image of at least 8×8."""
-    if not data.is_image or min(data.shape[1:]) < 8:
-        raise RequestError(
-            f"StyleGAN2: expected images of at least 8×8 pixels, found {data.name} of shape {data.shape}: take an MLP"
-        )
+    check_images("StyleGAN2", data)
     if width < 1 or max_width < 1:
         raise RequestError(f"StyleGAN2: width and max_width must be at least 1, found {width} and {max_width}")
     levels = (min(data.shape[1:]) // 4).bit_length() - 1

@@ -22,7 +22,7 @@ def stylegan2(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
     # Not for small images, as in StyleGAN2-ADA's configuration for CIFAR-10: its average has to catch up with the
     # lengths first, and until then it takes from styles what they can do. On MNIST at 16×16, with 30,000 images and
     # either weight of R1, it made FID 31 and 33 into 50 and 56.
-    small = min(data.shape[1:]) < 64
+    small = min(data.shape[1:], default=0) < 64
     adam = Adam(lr=1e-2, betas=(0.0, 0.99), schedule=Cosine())
     return base.replace(
         name="stylegan2",

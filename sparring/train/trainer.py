@@ -44,6 +44,7 @@ from sparring.train.returns import cannot_be_divided, with_less_memory, with_oth
 from sparring.train.samples import Noise, Samples
 from sparring.train.schedule import Budget, Pace
 from sparring.train.signals import look
+from sparring.train.tried import check_own
 
 
 class Trainer:
@@ -476,6 +477,7 @@ def _players(recipe: Recipe, data: DataSpec, device: torch.device) -> dict[str, 
     """Both players on a device, with initial weights."""
     generator = recipe.generator.build(data, recipe.prior.dim).to(device)
     discriminator = recipe.discriminator.build(recipe.game.shown(data), recipe.prior.dim).to(device)
+    check_own(recipe, data, generator, discriminator)
     if data.is_image:
         # What nn.Module.to declares for this keyword is narrower than what it takes.
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

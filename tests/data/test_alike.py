@@ -306,3 +306,17 @@ def test_held_out_rows_are_read_by_the_references_form(tmp_path: Path, capsys: p
     found = scored(capsys, fake, "--against", real, "--held-out", held, "--metrics", "records")
     reference = Data(source=str(real)).load()
     assert found["provenance"]["held_out"]["sha256"] == load_alike(held, reference).spec.sha256
+
+
+def test_rounding_is_no_change(tmp_path: Path) -> None:
+    """Real samples written with nine digits are within the ranges of the columns, and the one value of a constant
+    column is that value."""
+    x = random().uniform(-2 / 3, 2 / 3, (12, 5, 2))
+    x[0, :2, 0], x[:, :, 1] = (-2 / 3, 2 / 3), 0.1 + 0.2
+    np.save(tmp_path / "real.npy", x)
+    reference = load_series(tmp_path / "real.npy")
+    held = reference.take(torch.arange(12)).x
+    write_samples(tmp_path / "again.csv", held, reference.spec)
+    found = load_alike(tmp_path / "again.csv", reference)
+    assert found.report["notes"] == []
+    torch.testing.assert_close(found.take(torch.arange(12)).x, held, rtol=0, atol=1e-6)
