@@ -3,8 +3,9 @@ probabilistic language model", equation 1), each token drawn by the Gumbel trick
 
     x_t ~ softmax(f(x_{t-window} .. x_{t-1}, z, y)),   f fully connected
 
-What was written earlier is forgotten, but for how much it was when a text may end, so it can't recite: for names and words, of which there are few and a network
-with a longer memory would learn the list by heart. Sentences need that memory (`sparring.networks.recurrent`).
+What was written earlier is forgotten, but for how much it was when a text may end, so it can't recite: for names and
+words, of which there are few, and a network with a longer memory would learn the list by heart. Sentences need that
+memory (`sparring.networks.recurrent`).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from sparring.games.adversarial import Adversarial
 from sparring.games.objectives import Relativistic
 from sparring.games.penalties import R1R2
 from sparring.games.priors import Gaussian
+from sparring.games.taught import Taught
 from sparring.metrics.autocorrelation import Autocorrelation
 from sparring.metrics.copied import Copied
 from sparring.metrics.cross_correlation import CrossCorrelation
@@ -18,6 +19,7 @@ from sparring.metrics.spectrum import Spectrum
 from sparring.metrics.validity import Validity
 from sparring.networks.recurrent import RecurrentDiscriminator, RecurrentGenerator
 from sparring.networks.temporal import TemporalDiscriminator, TemporalGenerator
+from sparring.networks.windowed import WindowedGenerator
 from sparring.train.optimizers import Adam, Optimizers
 from sparring.train.player import Average
 from sparring.train.recipe import Recipe, Scoring, Train
@@ -25,6 +27,8 @@ from sparring.train.schedule import Budget, Cosine
 
 _LONG = 128
 """Steps beyond which a recurrent generator is too slow: each waits for the one before."""
+_NAMES = 32
+"""Characters up to which a text is taken for a name or a word."""
 _SHORT = 4
 """Steps below which there is nothing to convolve."""
 
@@ -57,25 +61,31 @@ def series(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
 
 
 def text(source: SourceSpec, data: DataSpec, budget: Budget) -> Recipe:
-    """Recurrent cells write token by token and read what they wrote, convolutions along time judge, in a game of
-    relativistic pairing held by R1 and R2 (Huang et al. 2024); tokens are drawn by Gumbel-softmax.
+    """Tokens are drawn one by one by Gumbel-softmax and convolutions judge, in relativistic pairing held by R1 and R2
+    (Huang et al. 2024), while the generator is taught by the texts' own likelihood, ever less.
 
-    Raises `RequestError` for data that are no texts.
+    Up to 32 characters are written by a network that sees the last three alone, because a list of words or names is
+    soon learned by heart; longer texts, and words, by recurrent cells, and more than 128 tokens by convolutions along
+    time, which have no likelihoods to be taught by. Raises `RequestError` for data that are no texts.
     """
     if not isinstance(data.form, Text):
         raise RequestError(f"recipe text: expected texts, found {data.name} of shape {list(data.shape)}")
-    generator: NetworkSpec = RecurrentGenerator(width=96, feedback=True)
+    objective, penalties = Relativistic(), (R1R2(),)
+    game: Adversarial = Taught(objective=objective, penalties=penalties, teaching=1.0, taught=0.02, until=1.0)
+    generator: NetworkSpec = WindowedGenerator()
     if data.shape[0] > _LONG:
-        generator = TemporalGenerator(width=48)
+        generator, game = TemporalGenerator(width=48), Adversarial(objective=objective, penalties=penalties)
+    elif data.shape[0] > _NAMES or data.form.between:
+        generator = RecurrentGenerator(width=192, feedback=True)
     return Recipe(
         name="text",
         source=source,
         prior=Gaussian(dim=64),
         generator=generator,
         discriminator=_judge(data, 48),
-        game=Adversarial(objective=Relativistic(), penalties=(R1R2(),)),
+        game=game,
         optimizers=_adam(2e-3),
-        train=Train(budget=budget, average=Average(half_life=20_000), precision="float32"),
+        train=Train(batch=128, budget=budget, average=Average(half_life=20_000), precision="float32"),
         scoring=Scoring(times=5, features="tokens", metrics=(NGrams(), Validity(), Copied())),
     )
 

@@ -1,4 +1,4 @@
-"""Texts by a network that reads the last tokens alone: what it knows, what it can't, and how likely it says they are."""
+"""Texts by a network that reads the last tokens alone: what it knows, what it can't, and their likelihood."""
 
 from __future__ import annotations
 

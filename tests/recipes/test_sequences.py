@@ -14,7 +14,9 @@ from sparring.core.forms import Series, Text
 from sparring.core.protocols import DataSpec
 from sparring.core.spec import from_json, to_json
 from sparring.data.open import Data
+from sparring.games.taught import Taught
 from sparring.networks import RecurrentGenerator, TemporalGenerator
+from sparring.networks.windowed import WindowedGenerator
 from sparring.recipes.sequences import series, text
 from sparring.train.events import Scored, Stepped
 from sparring.train.schedule import Budget
@@ -70,14 +72,17 @@ def test_a_file_is_trained_on_and_judged(kind: str, tmp_path: Path) -> None:
 def test_long_ones_are_written_by_convolutions_and_short_ones_judged_by_cells() -> None:
     waves = Series(columns=("a",), low=(0.0,), high=(1.0,))
     tokens = Text(tokens=("", "a", "b"))
-    for length in (1, 3, 4, 128, 129):
+    for length in (1, 3, 4, 32, 33, 128, 129):
         for recipe, data in (
             (series, DataSpec(name="some", shape=(length, 1), form=waves, num_classes=3)),
             (text, DataSpec(name="some", shape=(length, 3), form=tokens, y_shape=(2,))),
         ):
             made = recipe(Data(source="x"), data, BUDGET)
-            kind = RecurrentGenerator if length <= 128 else TemporalGenerator
+            kind: type = RecurrentGenerator if length <= 128 else TemporalGenerator
+            if recipe is text and length <= 32:
+                kind = WindowedGenerator
             assert isinstance(made.generator, kind)
+            assert isinstance(made.game, Taught) == (recipe is text and length <= 128)
             y = torch.arange(4) % 3 if data.num_classes else torch.randn(4, 2)
             x = made.generator.build(data, made.prior.dim)(torch.randn(4, made.prior.dim), y)
             assert made.discriminator.build(data, made.prior.dim)(x, y).shape == (4,)
