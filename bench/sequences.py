@@ -14,9 +14,11 @@ on a fifth that was set aside, of a classifier of two GRU layers that learned fr
 generated as real series; here the mean over three cuts and classifiers of 16 units, after 1,000 steps of 128 of each.
 `floor` is the same of other real series, where there are more; of overlapping stretches there are none.
 
-Texts are `words`, the different words of 6 to 12 letters in the docstrings of Python's standard library, scikit-learn,
+Texts are `words`, the different words of 8 to 14 letters in the docstrings of Python's standard library, scikit-learn,
 SciPy and NetworkX and in Python's language reference; one in ten is held out. A word is valid when each of its 4-grams,
 with the marks where it begins and ends, occurs in a word that was trained on, and copied when it was trained on itself.
+Words are drawn from probabilities to the power 1 / `truncation` (`sparring sample --truncation`), which makes them
+likelier; `valid_whole` and so on are of the law as it was learned.
 `held_out` is the share of valid words among those held out; `pairs` and `triples` are the same of chains of letters of
 order 2 and 3 with the frequencies of the same words: the second are valid by what they are, and copy more.
 """
@@ -54,10 +56,12 @@ from sparring.recipes.sequences import series, text
 from sparring.rundir import RunFolder
 from sparring.train.schedule import Budget, parse_budget
 from sparring.train.trainer import Trainer
+from sparring.trained import TrainedGenerator
 from sparring.verdict import best_checkpoint, generator_of, judge_of_run
 
 CPU = torch.device("cpu")
 SAMPLES = 5000
+TRUNCATION = 0.75
 Row = dict[str, object]
 
 
@@ -99,11 +103,16 @@ def one(name: str, seed: int, budget: Budget, steps: int) -> Row:
         if name == "words":
             trained_on, held_out = words()
             (folder / "words.txt").write_text("\n".join(trained_on) + "\n")
-            samples, told = trained(Data(source=str(folder / "words.txt")), seed, budget, folder)
-            return {"data": name, "seed": seed} | told | of_words(samples, trained_on, held_out)
+            generator, told = trained(Data(source=str(folder / "words.txt")), seed, budget, folder)
+            whole, likely = (
+                of_words(made(generator, seed, truncation), trained_on, held_out) for truncation in (None, TRUNCATION)
+            )
+            law = {f"{key}_whole": whole[key] for key in ("valid", "copied", "distinct")}
+            return {"data": name, "seed": seed} | told | {"truncation": TRUNCATION} | likely | law
         source = Data(source=str(folder / f"{name}.npy"), kind="series", window=24, stride=1)
         np.save(folder / f"{name}.npy", sines(0) if name == "sines" else pluck())
-        samples, told = trained(source, seed, budget, folder)
+        generator, told = trained(source, seed, budget, folder)
+        samples = made(generator, seed, None)
         real = source.load()
         assert real.spec.form is not None
         known = np.stack(real.spec.form.decode(real.take(torch.arange(len(real))).x))
@@ -112,8 +121,16 @@ def one(name: str, seed: int, budget: Budget, steps: int) -> Row:
         return row | ({"floor": discriminative(known, sines(1), seed, steps)} if name == "sines" else {})
 
 
-def trained(data: Data, seed: int, budget: Budget, place: Path) -> tuple[list[object], Row]:
-    """Samples of a run, decoded, and what is told of it."""
+def made(generator: TrainedGenerator, seed: int, truncation: float | None) -> list[object]:
+    """Samples, decoded."""
+    assert generator.data.form is not None
+    x = generator.sample(SAMPLES, seed=derive(12345, "bench", seed), truncation=truncation).x
+    found: list[object] = generator.data.form.decode(x)
+    return found
+
+
+def trained(data: Data, seed: int, budget: Budget, place: Path) -> tuple[TrainedGenerator, Row]:
+    """The generator that a run leaves, and what is told of the run."""
     source = data.load()
     recipe = settle((text if data.source.endswith(".txt") else series)(data, source.spec, budget), CPU).recipe
     recipe = recipe.replace(train=recipe.train.replace(seed=seed))
@@ -125,15 +142,13 @@ def trained(data: Data, seed: int, budget: Budget, place: Path) -> tuple[list[ob
         pass
     chosen = best_checkpoint(folder.path, trainer, judge)
     generator = generator_of(chosen, trainer)
-    x = generator.sample(SAMPLES, seed=derive(12345, "bench", seed)).x
-    assert source.spec.form is not None
     told = {
         "images": int(chosen.path.stem),
         "of_images": trainer.clock.images,
         "seconds": round(trainer.course.seconds, 1),
         "trained_on": len(source),
     }
-    return source.spec.form.decode(x), told
+    return generator, told
 
 
 def sines(seed: int) -> np.ndarray:
@@ -193,7 +208,7 @@ def words() -> tuple[list[str], list[str]]:
     for library in (sklearn, scipy, networkx):
         written += docstrings(Path(library.__file__).parent.rglob("*.py"))
     # No part of a name such as os.path or x_train, no function call, no keyword argument.
-    found = {word for page in written for word in re.findall(r"(?<![\w.])[a-z]{6,12}(?![\w(.=])", page)}
+    found = {word for page in written for word in re.findall(r"(?<![\w.])[a-z]{8,14}(?![\w(.=])", page)}
     shuffled = sorted(found)
     random.Random(0).shuffle(shuffled)
     return shuffled[len(found) // 10 :], shuffled[: len(found) // 10]

@@ -16,7 +16,7 @@ from sparring.core.forms import Series, Table, Text
 from sparring.core.protocols import DataSpec, SourceSpec
 from sparring.games.adversarial import Adversarial
 from sparring.games.show import DiffAugment
-from sparring.recipes import fastgan, images, residual, sequences, stylegan2, tables, toys
+from sparring.recipes import fastgan, images, r3gan, residual, sequences, stylegan2, tables, toys
 from sparring.train.precision import choose_arithmetic
 from sparring.train.recipe import Recipe
 from sparring.train.schedule import Budget
@@ -26,7 +26,7 @@ RecipeFunction = Callable[[SourceSpec, DataSpec, Budget], Recipe]
 DEFAULT_BUDGET = Budget(amount=600)
 _SMALLEST_CONVOLUTIONAL = 8
 _FEW = 2000
-_MODULES = (images, residual, stylegan2, fastgan, sequences, tables, toys)
+_MODULES = (images, residual, r3gan, stylegan2, fastgan, sequences, tables, toys)
 
 
 class Choice(NamedTuple):

@@ -86,7 +86,8 @@ def test_settling_leaves_nothing_automatic_and_keeps_what_was_said() -> None:
 
 
 def test_named_recipes_are_those_of_the_module() -> None:
-    assert {"dcgan", "mlp", "toy", "resnet", "stylegan2", "fastgan", "table", "series", "text"} == set(recipes())
+    images = {"dcgan", "mlp", "resnet", "r3gan", "r3gan_published", "stylegan2", "fastgan"}
+    assert images | {"toy", "table", "series", "text"} == set(recipes())
     for function in recipes().values():
         assert function.__doc__
 
