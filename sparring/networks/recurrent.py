@@ -170,7 +170,7 @@ class Writer(nn.Module):
             return self._write(x, own, drawn)
         for cell, state in zip(self._cells(), own, strict=True):
             x = cell(x, state)
-        return self.end(self.to_sample(x), drawn)
+        return self.end(self.to_sample(x), drawn, self.training)
 
     def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Of texts x [B, T, V], one-hot, the mean log-probability [B] of their tokens, each after those before it, the
@@ -212,7 +212,7 @@ class Writer(nn.Module):
             for i, cell in enumerate(self._cells()):
                 states[i] = cell.step(cell.into(read), states[i])
                 read = states[i][0]
-            written.append(self.end(self.to_sample(read), None if drawn is None else drawn[:, t]))
+            written.append(self.end(self.to_sample(read), None if drawn is None else drawn[:, t], self.training))
         return torch.stack(written[1:], 1)
 
     def _cells(self) -> list[Cell]:

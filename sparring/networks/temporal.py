@@ -149,7 +149,7 @@ class Composer(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, c)
         x = self.to_sample(F.relu(_normalised(self.norm, x, c))).transpose(1, 2)
-        return self.end(x, None if self.drawn is None else self.drawn(z).view(x.shape))
+        return self.end(x, None if self.drawn is None else self.drawn(z).view(x.shape), self.training)
 
 
 class Auditor(nn.Module):

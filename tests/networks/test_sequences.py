@@ -136,6 +136,17 @@ def test_in_evaluation_a_text_is_a_function_of_z(spec, end):
     assert len({tuple(row) for row in net(torch.randn(64, Z_DIM)).argmax(2).tolist()}) > 1
 
 
+@pytest.mark.parametrize("spec", GENERATORS, ids=str)
+def test_only_in_evaluation_are_tokens_drawn_at_another_temperature(spec):
+    """Without noise of its own the cold one takes the likeliest token wherever z says nothing else."""
+    warm = spec.replace(end=GumbelSoftmax()).build(WORDS, Z_DIM)
+    cold = spec.replace(end=GumbelSoftmax(sampling=0.0)).build(WORDS, Z_DIM)
+    cold.load_state_dict(warm.state_dict())
+    z = torch.randn(64, Z_DIM)
+    assert torch.equal(cold(z), warm(z))
+    assert not torch.equal(cold.eval()(z), warm.eval()(z))
+
+
 @pytest.mark.parametrize("kind", ["none", "class", "vector"])
 @pytest.mark.parametrize("spec", DISCRIMINATORS, ids=str)
 def test_second_derivatives_and_logits_of_each_sample_alone(spec, kind):
