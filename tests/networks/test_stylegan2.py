@@ -132,6 +132,13 @@ def test_noise_is_random_in_training_and_fixed_in_evaluation():
     assert torch.equal(copy.deepcopy(G)(z), G(z))
 
 
+def test_only_the_direction_of_z_is_read():
+    G = TINY[0].build(PLAIN, 6)
+    z = torch.randn(4, 6)
+    torch.testing.assert_close(G.mapped(3 * z), G.mapped(z))
+    assert not torch.allclose(G.mapped(-z), G.mapped(z))
+
+
 def test_truncation_moves_w_to_the_mean():
     G = TINY[0].build(PLAIN, 6).eval()
     z = torch.randn(3, 6)
