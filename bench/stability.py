@@ -1,7 +1,7 @@
 """Whether the penalties are what holds R3GAN: its game on MNIST with R1 and R2, and without, five seeds of each.
 
     python bench/stability.py [--penalties with without] [--seeds 0 1 2 3 4] [--images 100000] [--lr 0.002]
-                              [--width 8] [--again] [--quick] [--out docs/figures/stability.json]
+                              [--width 16] [--again] [--quick] [--out docs/figures/stability.json]
 
 Network, noise, batch, optimisers and burn-ins are those of the recipe `r3gan` for a minute of MNIST; both see as many
 images, whose number is the budget, so that the speed of the machine does not matter. `--lr` and `--width` change them
@@ -56,8 +56,8 @@ def recipe_of(source: Source, penalties: str, seed: int, images: int, lr: float,
     assert isinstance(made.discriminator, R3GANDiscriminator)
     train = made.train.replace(budget=Budget(amount=images, unit="images"), seed=seed)
     made = made.replace(
-        generator=made.generator.replace(width=width, max_width=16 * width),
-        discriminator=made.discriminator.replace(width=width, max_width=16 * width),
+        generator=made.generator.replace(width=width, max_width=8 * width),
+        discriminator=made.discriminator.replace(width=width, max_width=8 * width),
         optimizers=optimizers.replace(generator=adam, discriminator=adam),
         train=train,
     )
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--again", action="store_true", help="also what is there")
     parser.add_argument("--quick", action="store_true", help="1,280 images of one seed; written only where --out says")
     parser.add_argument("--out", type=Path, help=f"where the figures are and go as JSON (default: {OUT})")

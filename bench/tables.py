@@ -332,6 +332,34 @@ def stability(head: list[str]) -> str:
     return table(head, rows)
 
 
+def series(head: list[str]) -> str:
+    """Series that a classifier is to tell from real ones."""
+    rows = []
+    for (data,), own in grouped("sequences", "data"):
+        if "discriminative" in own[0]:
+            floor = spread([row["floor"] for row in own], 3) if "floor" in own[0] else ""
+            scores, seconds = ([row[key] for row in own] for key in ("discriminative", "seconds"))
+            rows.append([data, f"{own[0]['trained_on']:,}", spread(seconds, 0), spread(scores, 3), floor])
+    return table(head, rows)
+
+
+def texts(head: list[str]) -> str:
+    """Words: those that could be real, and those that are."""
+    rows = []
+    for (data,), own in grouped("sequences", "data"):
+        if "valid" not in own[0]:
+            continue
+        for name, end in ((f"likelier ones, to the power 1 / {own[0]['truncation']}", ""), ("as learned", "_whole")):
+            shares = [spread([100 * row[f"{key}{end}"] for row in own]) for key in ("valid", "copied", "distinct")]
+            rows.append([f"{data}, {name}", *shares])
+        first = own[0]
+        rows.append(["words that were held out", f"{100 * first['held_out']:.1f}", "0", "100"])
+        for key, name in (("pairs", "2"), ("triples", "3")):
+            shares = [f"{100 * first[key][which]:.1f}" for which in ("valid", "copied")]
+            rows.append([f"a chain of letters of order {name}", *shares, ""])
+    return table(head, rows)
+
+
 def few(head: list[str]) -> str:
     """A hundred images, with augmentation and without."""
     rows = []
@@ -453,6 +481,16 @@ ENGLISH = {
             "stable",
         ]
     ),
+    "series": lambda: series(
+        [
+            "data",
+            "series",
+            "seconds, mean (least to most)",
+            "discriminative score",
+            "of other real series",
+        ]
+    ),
+    "texts": lambda: texts(["words", "valid, %", "copied, %", "distinct, %"]),
     "few": lambda: few(
         [
             "recipe",
