@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -59,10 +59,11 @@ class Taught(Adversarial):
 
     def wanted(self, exchange: Exchange, critic: Critic) -> Tensor:
         loss = super().wanted(exchange, critic)
-        weight = self.weight(exchange.clock)
-        if not weight:
+        weight, real = self.weight(exchange.clock), exchange.real
+        # A look asks what the samples feel of the loss, with a generator that only holds them.
+        log_likelihood: Any = getattr(exchange.nets["generator"], "log_likelihood", None)
+        if not weight or log_likelihood is None:
             return loss
-        generator, real = cast(Any, exchange.nets["generator"]), exchange.real
-        surprise: Tensor = -generator.log_likelihood(real.x, exchange.z(), real.y).mean()
+        surprise: Tensor = -log_likelihood(real.x, exchange.z(), real.y).mean()
         exchange.seen["surprise"] = surprise.detach()
         return loss + weight * surprise.to(loss.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +13,15 @@ from sparring.core.errors import RequestError
 from sparring.core.exchange import Clock, Exchange
 from sparring.core.forms import Text
 from sparring.core.protocols import Batch, DataSpec
+from sparring.data.open import Data
 from sparring.games.adversarial import Adversarial
+from sparring.games.penalties import GeneratorOrthogonal
 from sparring.games.taught import Taught
 from sparring.networks.recurrent import RecurrentGenerator
 from sparring.networks.temporal import TemporalDiscriminator, TemporalGenerator
+from sparring.recipes.sequences import text
+from sparring.train.schedule import Budget
+from sparring.train.trainer import Trainer
 
 FORM = Text(tokens=("", "a", "b", "c"))
 DATA = DataSpec(name="texts", shape=(5, 4), form=FORM)
@@ -38,7 +44,7 @@ def test_likelihood_is_the_product_of_what_is_written_step_by_step(cell: str) ->
     class Dictation:
         draws = True
 
-        def __call__(self, logits: torch.Tensor, uniform: torch.Tensor | None = None) -> torch.Tensor:
+        def __call__(self, logits: torch.Tensor, uniform: torch.Tensor, training: bool) -> torch.Tensor:
             noted.append(torch.log_softmax(logits, 1))
             return TEXTS[:, len(noted) - 1]
 
@@ -97,3 +103,21 @@ def test_what_makes_no_sense_is_refused() -> None:
     G, D = TemporalGenerator(width=4).build(DATA, 8), players()[1]
     with pytest.raises(RequestError, match="the generator tells no likelihoods"):
         Taught().check(DATA, {"generator": G, "discriminator": D})
+
+
+def test_a_look_at_the_game_passes(tmp_path: Path) -> None:
+    """Which holds samples in place of the generator, that tells no likelihoods then."""
+    (tmp_path / "words.txt").write_text("\n".join(a + b for a in "abcdefgh" for b in ("ab", "cd", "efg")))
+    data = Data(source=str(tmp_path / "words.txt"))
+    source = data.load()
+    made = text(data, source.spec, Budget(amount=256, unit="images"))
+    train = made.train.replace(batch=16, health=made.train.health.replace(every=2), matmul="highest", grids=0)
+    generators = {"Taught": made.game, "GeneratorOrthogonal": Adversarial(generator_penalties=(GeneratorOrthogonal(),))}
+    for name, game in generators.items():
+        trainer = Trainer(made.replace(game=game, train=train), source, torch.device("cpu"))
+        for _ in range(4):
+            trainer.take_step()
+            trainer.look()
+        found = trainer.looks.drain()
+        assert found, name
+        assert all(math.isfinite(value) for value in found.values()), name

@@ -6,6 +6,7 @@ from sparring.games.penalties.lecam import LeCam
 from sparring.games.penalties.orthogonal import GeneratorOrthogonal, Orthogonal
 from sparring.games.penalties.path_length import PathLength
 from sparring.games.penalties.r1_r2 import R1, R1R2, R2
+from sparring.games.penalties.self_reconstruction import SelfReconstruction
 from sparring.games.penalties.wgan_div import WGANDiv
 from sparring.games.penalties.wgan_gp import WGANGP
 from sparring.games.penalties.zero_gp import ZeroGP
@@ -22,6 +23,7 @@ __all__ = [
     "LeCam",
     "Orthogonal",
     "PathLength",
+    "SelfReconstruction",
     "WGANDiv",
     "ZeroGP",
 ]

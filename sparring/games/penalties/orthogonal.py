@@ -64,7 +64,8 @@ def overlap(net: nn.Module, diagonal: bool) -> Tensor:
                 gram = rows @ rows.mT
             aim = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
             terms.append((gram - aim if diagonal else gram * (1 - aim)).square().sum())
-    return torch.stack(terms).sum()
+    # None where a look stands in for the generator with samples that are there already.
+    return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def _check(part: Part, net: nn.Module) -> None:
