@@ -51,6 +51,7 @@ def given_discriminator(source, data, budget):
 IMAGES = {
     "dcgan": "DCGAN",
     "resnet": "residual networks",
+    "r3gan": "R3GAN",
     "stylegan2": "StyleGAN2",
     "fastgan": "FastGAN",
 }
