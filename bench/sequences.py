@@ -61,7 +61,7 @@ from sparring.verdict import best_checkpoint, generator_of, judge_of_run
 
 CPU = torch.device("cpu")
 SAMPLES = 5000
-TRUNCATION = 0.75
+TRUNCATION = 0.65
 Row = dict[str, object]
 
 
