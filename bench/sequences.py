@@ -17,8 +17,8 @@ generated as real series; here the mean over three cuts and classifiers of 16 un
 Texts are `words`, the different words of 8 to 14 letters in the docstrings of Python's standard library, scikit-learn,
 SciPy and NetworkX and in Python's language reference; one in ten is held out. A word is valid when each of its 4-grams,
 with the marks where it begins and ends, occurs in a word that was trained on, and copied when it was trained on itself.
-Words are drawn from probabilities to the power 1 / `truncation` (`sparring sample --truncation`), which makes them
-likelier; `valid_whole` and so on are of the law as it was learned.
+Words are drawn from probabilities to the power 1 / truncation (`sparring sample --truncation`), which makes them
+likelier and less varied: `truncated` has the shares for each; the others are of the law as it was learned.
 `held_out` is the share of valid words among those held out; `pairs` and `triples` are the same of chains of letters of
 order 2 and 3 with the frequencies of the same words: the second are valid by what they are, and copy more.
 """
@@ -61,7 +61,7 @@ from sparring.verdict import best_checkpoint, generator_of, judge_of_run
 
 CPU = torch.device("cpu")
 SAMPLES = 5000
-TRUNCATION = 0.65
+TRUNCATIONS = (1.0, 0.8, 0.75, 0.7, 0.65)
 Row = dict[str, object]
 
 
@@ -104,11 +104,10 @@ def one(name: str, seed: int, budget: Budget, steps: int) -> Row:
             trained_on, held_out = words()
             (folder / "words.txt").write_text("\n".join(trained_on) + "\n")
             generator, told = trained(Data(source=str(folder / "words.txt")), seed, budget, folder)
-            whole, likely = (
-                of_words(made(generator, seed, truncation), trained_on, held_out) for truncation in (None, TRUNCATION)
-            )
-            law = {f"{key}_whole": whole[key] for key in ("valid", "copied", "distinct")}
-            return {"data": name, "seed": seed} | told | {"truncation": TRUNCATION} | likely | law
+            found = [of_words(made(generator, seed, truncation), trained_on, held_out) for truncation in TRUNCATIONS]
+            keys = ("valid", "copied", "distinct")
+            each = {str(t): {key: row[key] for key in keys} for t, row in zip(TRUNCATIONS, found, strict=True)}
+            return {"data": name, "seed": seed} | told | found[0] | {"truncated": each}
         source = Data(source=str(folder / f"{name}.npy"), kind="series", window=24, stride=1)
         np.save(folder / f"{name}.npy", sines(0) if name == "sines" else pluck())
         generator, told = trained(source, seed, budget, folder)

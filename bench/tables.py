@@ -349,9 +349,10 @@ def texts(head: list[str]) -> str:
     for (data,), own in grouped("sequences", "data"):
         if "valid" not in own[0]:
             continue
-        for name, end in ((f"likelier ones, to the power 1 / {own[0]['truncation']}", ""), ("as learned", "_whole")):
-            shares = [spread([100 * row[f"{key}{end}"] for row in own]) for key in ("valid", "copied", "distinct")]
-            rows.append([f"{data}, {name}", *shares])
+        for truncation in own[0]["truncated"]:
+            found = [row["truncated"][truncation] for row in own]
+            shares = [spread([100 * row[key] for row in found]) for key in ("valid", "copied", "distinct")]
+            rows.append([f"{data}, --truncation {truncation}", *shares])
         first = own[0]
         rows.append(["words that were held out", f"{100 * first['held_out']:.1f}", "0", "100"])
         for key, name in (("pairs", "2"), ("triples", "3")):
