@@ -17,7 +17,6 @@ from sparring.metrics.marginals import Marginals
 from sparring.metrics.ngrams import NGrams
 from sparring.metrics.spectrum import Spectrum
 from sparring.metrics.validity import Validity
-from sparring.networks.ends import GumbelSoftmax
 from sparring.networks.recurrent import RecurrentDiscriminator, RecurrentGenerator
 from sparring.networks.temporal import TemporalDiscriminator, TemporalGenerator
 from sparring.networks.windowed import WindowedGenerator
