@@ -6,7 +6,8 @@ softmax((logits + g) / temperature), the straight-through estimator of section 2
 WGAN-GP's texts are (Gulrajani et al. 2017, section 5).
 
 The numbers u are no fresh noise but read from z by `Uniforms`, in training as in evaluation, so that samples are a
-function of (z, y) alone.
+function of (z, y) alone. Generators that draw tokens have a method `truncated(z, y, psi)`, in which they are drawn from
+softmax(logits / psi): likelier for psi below 1, and less varied.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ class End(Spec):
     """Whether it reads uniform numbers, as many as there are logits."""
     makes_tokens: ClassVar[bool] = False
 
-    def __call__(self, logits: Tensor, uniform: Tensor | None = None, training: bool = True) -> Tensor:
+    def __call__(self, logits: Tensor, uniform: Tensor | None = None) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define __call__()")
 
 
 class Tanh(End):
     """tanh, for values in [-1, 1]."""
 
-    def __call__(self, logits: Tensor, uniform: Tensor | None = None, training: bool = True) -> Tensor:
+    def __call__(self, logits: Tensor, uniform: Tensor | None = None) -> Tensor:
         return torch.tanh(logits)
 
 
@@ -46,7 +47,7 @@ class Softmax(End):
 
     makes_tokens: ClassVar[bool] = True
 
-    def __call__(self, logits: Tensor, uniform: Tensor | None = None, training: bool = True) -> Tensor:
+    def __call__(self, logits: Tensor, uniform: Tensor | None = None) -> Tensor:
         return torch.softmax(logits, -1)
 
 
@@ -54,25 +55,19 @@ class GumbelSoftmax(End):
     """A token drawn by its probability, one-hot, with the gradient of a soft one; for any discriminator of texts.
 
     The lower the `temperature`, the nearer is that gradient's token to the one that was drawn, and the noisier it is.
-    In evaluation tokens are drawn from softmax(logits / `sampling`): below 1 they are likelier and less varied than
-    those that the discriminator judged, as is usual for models of language; at 0 the likeliest is taken.
     """
 
     draws: ClassVar[bool] = True
     makes_tokens: ClassVar[bool] = True
     temperature: float = 1.0
-    sampling: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise RequestError(f"GumbelSoftmax.temperature: expected more than 0, found {self.temperature}")
-        if not self.sampling >= 0:
-            raise RequestError(f"GumbelSoftmax.sampling: expected 0 or more, found {self.sampling}")
 
-    def __call__(self, logits: Tensor, uniform: Tensor | None = None, training: bool = True) -> Tensor:
+    def __call__(self, logits: Tensor, uniform: Tensor | None = None) -> Tensor:
         assert uniform is not None
-        scale = 1.0 if training else self.sampling
-        perturbed = logits - scale * torch.log(-torch.log(uniform))
+        perturbed = logits - torch.log(-torch.log(uniform))
         soft = torch.softmax(perturbed / self.temperature, -1)
         hard = torch.zeros_like(soft).scatter(-1, perturbed.argmax(-1, keepdim=True), 1)
         # The bracket is 0, exactly, and has the gradient of the soft token.

@@ -60,7 +60,8 @@ class RecurrentGenerator(NetworkSpec):
         condition = chosen(self.condition, data, Concatenation())
         if isinstance(condition, Concatenation):
             condition.check_layers("this generator", 0)
-        return Writer(data, z_dim, self, end_of(self.end, data), condition)
+        end = end_of(self.end, data)
+        return (TokenWriter if end.draws else Writer)(data, z_dim, self, end, condition)
 
 
 class RecurrentDiscriminator(NetworkSpec):
@@ -164,13 +165,16 @@ class Writer(nn.Module):
         self.to_sample = nn.Linear(spec.width, channels)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self._made(z, y, 1.0)
+
+    def _made(self, z: Tensor, y: Tensor | None, psi: float) -> Tensor:
         x, own = self._begun(z, y)
         drawn = None if self.drawn is None else self.drawn(z).view(-1, *self.data.shape)
         if self.feedback:
-            return self._write(x, own, drawn)
+            return self._write(x, own, drawn, psi)
         for cell, state in zip(self._cells(), own, strict=True):
             x = cell(x, state)
-        return self.end(self.to_sample(x), drawn, self.training)
+        return self.end(self.to_sample(x) / psi, drawn)
 
     def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Of texts x [B, T, V], one-hot, the mean log-probability [B] of their tokens, each after those before it, the
@@ -200,7 +204,7 @@ class Writer(nn.Module):
             x = torch.cat([x, noise.to(z.dtype)], 2)
         return x, own
 
-    def _write(self, x: Tensor, states: list[State], drawn: Tensor | None) -> Tensor:
+    def _write(self, x: Tensor, states: list[State], drawn: Tensor | None, psi: float) -> Tensor:
         """Step by step, each with what was written before it."""
         written = [x.new_zeros(len(x), self.data.shape[1])]
         for t in range(self.data.shape[0]):
@@ -212,11 +216,19 @@ class Writer(nn.Module):
             for i, cell in enumerate(self._cells()):
                 states[i] = cell.step(cell.into(read), states[i])
                 read = states[i][0]
-            written.append(self.end(self.to_sample(read), None if drawn is None else drawn[:, t], self.training))
+            written.append(self.end(self.to_sample(read) / psi, None if drawn is None else drawn[:, t]))
         return torch.stack(written[1:], 1)
 
     def _cells(self) -> list[Cell]:
         return list(self.cells)  # type: ignore[arg-type]
+
+
+class TokenWriter(Writer):
+    """`Writer` of tokens that are drawn."""
+
+    def truncated(self, z: Tensor, y: Tensor | None, psi: float) -> Tensor:
+        """Texts whose tokens are drawn from probabilities to the power 1 / psi."""
+        return self._made(z, y, psi)
 
 
 class Listener(nn.Module):

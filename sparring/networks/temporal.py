@@ -55,7 +55,8 @@ class TemporalGenerator(NetworkSpec):
         condition = chosen(self.condition, data, Concatenation())
         if isinstance(condition, Concatenation):
             condition.check_layers("this generator", 0)
-        return Composer(data, z_dim, widths, self.blocks, end_of(self.end, data), condition)
+        end = end_of(self.end, data)
+        return (TokenComposer if end.draws else Composer)(data, z_dim, widths, self.blocks, end, condition)
 
 
 class TemporalDiscriminator(NetworkSpec):
@@ -136,6 +137,9 @@ class Composer(nn.Module):
         self.drawn = Uniforms(z_dim, length * channels) if end.draws else None
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self._made(z, y, 1.0)
+
+    def _made(self, z: Tensor, y: Tensor | None, psi: float) -> Tensor:
         c = numbers(y, self.data, z).flatten(1)
         told = [z]
         if self.embedding is not None:
@@ -149,7 +153,15 @@ class Composer(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, c)
         x = self.to_sample(F.relu(_normalised(self.norm, x, c))).transpose(1, 2)
-        return self.end(x, None if self.drawn is None else self.drawn(z).view(x.shape), self.training)
+        return self.end(x / psi, None if self.drawn is None else self.drawn(z).view(x.shape))
+
+
+class TokenComposer(Composer):
+    """`Composer` of tokens that are drawn."""
+
+    def truncated(self, z: Tensor, y: Tensor | None, psi: float) -> Tensor:
+        """Texts whose tokens are drawn from probabilities to the power 1 / psi."""
+        return self._made(z, y, psi)
 
 
 class Auditor(nn.Module):

@@ -44,7 +44,7 @@ def test_likelihood_is_the_product_of_what_is_written_step_by_step(cell: str) ->
     class Dictation:
         draws = True
 
-        def __call__(self, logits: torch.Tensor, uniform: torch.Tensor, training: bool) -> torch.Tensor:
+        def __call__(self, logits: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
             noted.append(torch.log_softmax(logits, 1))
             return TEXTS[:, len(noted) - 1]
 

@@ -137,14 +137,23 @@ def test_in_evaluation_a_text_is_a_function_of_z(spec, end):
 
 
 @pytest.mark.parametrize("spec", GENERATORS, ids=str)
-def test_only_in_evaluation_are_tokens_drawn_at_another_temperature(spec):
-    """Without noise of its own the cold one takes the likeliest token wherever z says nothing else."""
-    warm = spec.replace(end=GumbelSoftmax()).build(WORDS, Z_DIM)
-    cold = spec.replace(end=GumbelSoftmax(sampling=0.0)).build(WORDS, Z_DIM)
-    cold.load_state_dict(warm.state_dict())
-    z = torch.randn(64, Z_DIM)
-    assert torch.equal(cold(z), warm(z))
-    assert not torch.equal(cold.eval()(z), warm.eval()(z))
+def test_a_truncated_generator_draws_from_probabilities_to_a_power(spec):
+    """At the first place, whose probabilities are read off many samples: those to the power 1 / psi, made to sum to 1.
+    At psi near 0 the likeliest token is taken, whatever is drawn."""
+    net = spec.replace(end=GumbelSoftmax()).build(WORDS, Z_DIM).eval()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if not name.startswith("to_sample.bias"):
+                parameter.zero_()
+        net.to_sample.bias.copy_(torch.tensor([1.0, -0.5, 0.3, 0.0]))
+    z = torch.randn(20_000, Z_DIM)
+    assert torch.equal(net.truncated(z, None, 1.0), net(z))
+    for psi in (0.5, 2.0):
+        p = torch.softmax(net.to_sample.bias.detach() / psi, 0)
+        found = net.truncated(z, None, psi)[:, 0].mean(0)
+        assert ((found - p).abs() < 5 * (p * (1 - p) / 20_000).sqrt()).all()
+    assert (net.truncated(z, None, 1e-4).argmax(2) == 0).all()
+    assert not hasattr(spec.build(WAVES, Z_DIM), "truncated"), "of series z is what can be truncated"
 
 
 @pytest.mark.parametrize("kind", ["none", "class", "vector"])
