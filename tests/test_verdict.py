@@ -18,13 +18,13 @@ from sparring.networks.mlp import MLPGenerator
 from sparring.opening import Request
 from sparring.recipes.toys import toy
 from sparring.rundir import RunFolder
-from sparring.scoring import METRICS
+from sparring.scoring import AT_THE_END, METRICS
 from sparring.train.recipe import Scoring
 from sparring.train.schedule import Budget
 from sparring.train.scores import Leader
 from sparring.train.trainer import Trainer
 from sparring.trained import TrainedGenerator
-from sparring.verdict import VERDICT, _how_sure, ranked_by, scores_of_leaders, verdict
+from sparring.verdict import _how_sure, ranked_by, scores_of_leaders, verdict
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_what_is_set_aside_ranks_and_a_test_split_does_not(real: Source) -> None
 
 
 def test_a_verdict_asks_for_metrics_that_there_are() -> None:
-    assert set(VERDICT) <= set(METRICS)
+    assert set(AT_THE_END) <= set(METRICS)
 
 
 def test_what_the_run_was_asked_is_asked_at_the_end(tmp_path: Path) -> None:
