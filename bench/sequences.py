@@ -61,7 +61,7 @@ from sparring.verdict import best_checkpoint, generator_of, judge_of_run
 
 CPU = torch.device("cpu")
 SAMPLES = 5000
-TRUNCATIONS = (1.0, 0.8, 0.7, 0.68, 0.66, 0.64)
+TRUNCATIONS = (1.0, 0.8, 0.7, 0.66, 0.62, 0.58)
 Row = dict[str, object]
 
 
