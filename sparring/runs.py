@@ -78,7 +78,8 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
         return follow(trainer)
     if memory:
         print(f"  {memory}")
-        reasons = (*reasons, memory)
+        if trainer.micro is not None:  # how much is free is nothing that a run is known by, unless it follows from it
+            reasons = (*reasons, memory)
     request = Request(
         recipe, options.recipe or recipe.name, reasons, environment(device, _recipe_file(options), ranks.count)
     )
