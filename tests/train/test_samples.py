@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sparring.core.game import Critic
+from sparring.core.protocols import DataSpec
 from sparring.data.tensors import Resident, from_arrays
 from sparring.games.priors import Gaussian
-from sparring.train.samples import GRID_COLUMNS, Noise, Samples
+from sparring.train.samples import GRID_COLUMNS, Noise, Samples, at_once
 
 CPU = torch.device("cpu")
 
@@ -75,10 +76,20 @@ def test_a_grid_has_a_row_for_each_class(classes: int, rows: int) -> None:
     assert torch.equal(lesson.x.cpu(), batch.x[::GRID_COLUMNS][:10])
 
 
-def test_samples_are_clamped_and_made_in_chunks() -> None:
+def test_samples_are_clamped_and_made_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     z = torch.linspace(-3, 3, 14).view(7, 2)
     made = samples(points())
-    assert torch.equal(made.of(z, None, chunk=3), z.clamp(-1, 1))
+    monkeypatch.setattr("sparring.train.samples._VALUES_AT_ONCE", 6)
+    assert at_once(points().spec) == 3
+    asked = []
+    monkeypatch.setattr(made, "generator", lambda z, y: asked.append(len(z)) or z)
+    assert torch.equal(made.of(z, None), z.clamp(-1, 1))
+    assert asked == [3, 3, 1]
+
+
+def test_as_many_are_made_together_as_fill_no_memory() -> None:
+    for shape, count in (((2,), 500), ((3, 32, 32), 500), ((3, 256, 256), 21), ((3, 1024, 1024), 1)):
+        assert at_once(DataSpec(name="some", shape=shape)) == count
 
 
 def test_a_plane_is_for_data_that_lie_in_one() -> None:
