@@ -29,6 +29,7 @@ from sparring.networks.condition import (
     Projection,
     chosen,
 )
+from sparring.networks.judging import Judging, TellingClasses
 from sparring.networks.labels import beside, count, numbers, require, table, wider
 from sparring.networks.smallest import check_images
 
@@ -147,7 +148,7 @@ class Upward(nn.Module):
         return out
 
 
-class Downward(nn.Module):
+class Downward(Judging):
     """The discriminator's module. `widths[i]` channels at level i + 1, of floor(H / 2^(i + 1)) rows."""
 
     def __init__(self, data: DataSpec, widths: list[int], condition: Condition | None = None) -> None:
@@ -161,11 +162,7 @@ class Downward(nn.Module):
         )
         self.std = AppendStd(group_size=64)
         pixels = (height >> len(widths)) * (width >> len(widths))
-        self.head = nn.Linear((widths[-1] + 1) * pixels, 1)
-        self.embedding = None
-        if isinstance(condition, Projection):
-            self.embedding = table(data, self.head.in_features)
-            nn.init.zeros_(self.embedding.weight)
+        self.end_in(data, (widths[-1] + 1) * pixels, condition)
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """φ(x) [B, F]: the last level and the minibatch standard deviation, flattened."""
@@ -175,25 +172,9 @@ class Downward(nn.Module):
         features: Tensor = self.std(x).flatten(1)
         return features
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        features = self.features(x, y)
-        logits: Tensor = self.head(features).squeeze(1)
-        if self.embedding is not None:
-            logits = logits + (self.embedding(require(y, self.data, x)) * features).sum(1)
-        return logits
 
-
-class DownwardWithClasses(Downward):
+class DownwardWithClasses(TellingClasses, Downward):
     """`Downward` that does not see classes and tells them."""
-
-    def __init__(self, data: DataSpec, widths: list[int]) -> None:
-        super().__init__(data, widths)
-        self.classifier = nn.Linear(self.head.in_features, data.num_classes)
-
-    def forward_with_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B] and class logits [B, num_classes]."""
-        features = self.features(x)
-        return self.head(features).squeeze(1), self.classifier(features)
 
 
 def _check(data: DataSpec, width: int, max_width: int) -> int:

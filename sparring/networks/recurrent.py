@@ -28,6 +28,7 @@ from sparring.networks.condition import (
     chosen,
 )
 from sparring.networks.ends import End, Uniforms, end_of
+from sparring.networks.judging import Judging, TellingClasses
 from sparring.networks.labels import count, numbers, require, table
 
 State = tuple[Tensor, ...]
@@ -231,7 +232,7 @@ class TokenWriter(Writer):
         return self._made(z, y, psi)
 
 
-class Listener(nn.Module):
+class Listener(Judging):
     """The discriminator's module."""
 
     per_sample = True
@@ -243,11 +244,7 @@ class Listener(nn.Module):
         cell, inputs = CELLS[spec.cell], data.shape[1] + count(data) * self.beside
         self.states, self.width = cell.states, spec.width
         self.cells = nn.ModuleList(cell(spec.width if i else inputs, spec.width) for i in range(spec.depth))
-        self.head = nn.Linear(2 * spec.width, 1)
-        self.embedding = None
-        if isinstance(condition, Projection):
-            self.embedding = table(data, self.head.in_features)
-            nn.init.zeros_(self.embedding.weight)
+        self.end_in(data, 2 * spec.width, condition)
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """φ(x) [B, 2 · width]: the last output and the mean of all."""
@@ -258,25 +255,9 @@ class Listener(nn.Module):
             x = cell(x, (x.new_zeros(len(x), self.width),) * self.states)
         return torch.cat([x[:, -1], x.mean(1)], 1)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        features = self.features(x, y)
-        logits: Tensor = self.head(features).squeeze(1)
-        if self.embedding is not None:
-            logits = logits + (self.embedding(require(y, self.data, x)) * features).sum(1)
-        return logits
 
-
-class ListenerWithClasses(Listener):
+class ListenerWithClasses(TellingClasses, Listener):
     """`Listener` that does not see classes and tells them."""
-
-    def __init__(self, data: DataSpec, spec: RecurrentDiscriminator) -> None:
-        super().__init__(data, spec)
-        self.classifier = nn.Linear(self.head.in_features, data.num_classes)
-
-    def forward_with_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B] and class logits [B, num_classes]."""
-        features = self.features(x)
-        return self.head(features).squeeze(1), self.classifier(features)
 
 
 def _check(data: DataSpec, cell: str, width: int, depth: int, noise: int = 0) -> None:

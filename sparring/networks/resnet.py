@@ -34,6 +34,7 @@ from sparring.networks.condition import (
     Projection,
     chosen,
 )
+from sparring.networks.judging import Judging, TellingClasses
 from sparring.networks.labels import beside, count, numbers, require, table, wider
 from sparring.networks.smallest import check_images
 
@@ -215,7 +216,7 @@ class Norm(nn.Module):
         return out
 
 
-class Downward(nn.Module):
+class Downward(Judging):
     """The discriminator's module, of a spec that was checked."""
 
     per_sample = True
@@ -235,11 +236,7 @@ class Downward(nn.Module):
                 first = not self.blocks
                 self.blocks.append(DownBlock(into, after, halves=i == 0, first=first, attends=attends))
                 before = after
-        self.head = nn.Linear(before * (data.shape[1] >> levels) * (data.shape[2] >> levels), 1)
-        self.embedding = None
-        if isinstance(condition, Projection):
-            self.embedding = table(data, self.head.in_features)
-            nn.init.zeros_(self.embedding.weight)
+        self.end_in(data, before * (data.shape[1] >> levels) * (data.shape[2] >> levels), condition)
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """φ(x) [B, F]."""
@@ -248,25 +245,9 @@ class Downward(nn.Module):
             x = block(x if c is None or i not in self.beside else beside(x, c))
         return relu(x).flatten(1)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        features = self.features(x, y)
-        logits: Tensor = self.head(features).squeeze(1)
-        if self.embedding is not None:
-            logits = logits + (self.embedding(require(y, self.data, x)) * features).sum(1)
-        return logits
 
-
-class DownwardWithClasses(Downward):
+class DownwardWithClasses(TellingClasses, Downward):
     """`Downward` that does not see classes and tells them."""
-
-    def __init__(self, spec: ResidualDiscriminator, data: DataSpec, condition: Condition | None) -> None:
-        super().__init__(spec, data, condition)
-        self.classifier = nn.Linear(self.head.in_features, data.num_classes)
-
-    def forward_with_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B] and class logits [B, num_classes]."""
-        features = self.features(x)
-        return self.head(features).squeeze(1), self.classifier(features)
 
 
 class DownBlock(nn.Module):

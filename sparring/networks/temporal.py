@@ -26,6 +26,7 @@ from sparring.networks.condition import (
     chosen,
 )
 from sparring.networks.ends import End, Uniforms, end_of
+from sparring.networks.judging import Judging, TellingClasses
 from sparring.networks.labels import count, numbers, require, table
 
 _SHORTEST = 4
@@ -164,7 +165,7 @@ class TokenComposer(Composer):
         return self._made(z, y, psi)
 
 
-class Auditor(nn.Module):
+class Auditor(Judging):
     """The discriminator's module. `widths[i]` channels at level i, which is 2^i times coarser than the sample."""
 
     per_sample = True
@@ -178,11 +179,7 @@ class Auditor(nn.Module):
         self.from_sample = nn.Conv1d(inputs, widths[0], _KERNEL, padding=_KERNEL // 2)
         self.blocks = nn.ModuleList(nn.ModuleList(Block(width, None) for _ in range(blocks)) for width in widths)
         self.downs = nn.ModuleList(nn.Conv1d(widths[i], widths[i + 1], 4, 2, 1) for i in range(len(widths) - 1))
-        self.head = nn.Linear(widths[-1] * (length >> (len(widths) - 1)), 1)
-        self.embedding = None
-        if isinstance(condition, Projection):
-            self.embedding = table(data, self.head.in_features)
-            nn.init.zeros_(self.embedding.weight)
+        self.end_in(data, widths[-1] * (length >> (len(widths) - 1)), condition)
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """φ(x) [B, F]: the last level, flattened."""
@@ -197,25 +194,9 @@ class Auditor(nn.Module):
                 x = block(x, x)
         return F.leaky_relu(x, 0.2).flatten(1)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        features = self.features(x, y)
-        logits: Tensor = self.head(features).squeeze(1)
-        if self.embedding is not None:
-            logits = logits + (self.embedding(require(y, self.data, x)) * features).sum(1)
-        return logits
 
-
-class AuditorWithClasses(Auditor):
+class AuditorWithClasses(TellingClasses, Auditor):
     """`Auditor` that does not see classes and tells them."""
-
-    def __init__(self, data: DataSpec, widths: list[int], blocks: int) -> None:
-        super().__init__(data, widths, blocks)
-        self.classifier = nn.Linear(self.head.in_features, data.num_classes)
-
-    def forward_with_classes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B] and class logits [B, num_classes]."""
-        features = self.features(x)
-        return self.head(features).squeeze(1), self.classifier(features)
 
 
 def _normalised(norm: nn.Module, x: Tensor, c: Tensor) -> Tensor:
