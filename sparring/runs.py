@@ -58,7 +58,7 @@ def _train(options: argparse.Namespace, ranks: Ranks) -> int:
     if isinstance(source, Streamed):
         data = data.replace(stream=True)  # also when there is more memory on the day of a resume
     device = ranks.device
-    choice = _choice(options, data, source, device)
+    choice = _choice(options, data, source)
     recipe, arithmetic = settle(choice.recipe, device)
     reasons = (*choice.reasons, *arithmetic)
     if options.dry_run:
@@ -226,7 +226,7 @@ def _data(options: argparse.Namespace, ranks: Ranks) -> Data:
     return data
 
 
-def _choice(options: argparse.Namespace, data: Data, source: Source, device: torch.device) -> Choice:
+def _choice(options: argparse.Namespace, data: Data, source: Source) -> Choice:
     budget = parse_budget(options.budget) if options.budget else None
     recipe, reasons = choose(
         data,
@@ -235,7 +235,6 @@ def _choice(options: argparse.Namespace, data: Data, source: Source, device: tor
         budget=budget,
         seed=options.seed,
         num_samples=len(source),
-        device=device.type,
     )
     if options.features:
         recipe = recipe.replace(scoring=recipe.scoring.replace(features=options.features))

@@ -67,9 +67,6 @@ class Facts(NamedTuple):
     data: DataSpec
     num_samples: int | None
     """None where it is not known."""
-    budget: Budget
-    device: str
-    """cpu, cuda or mps."""
 
 
 def choose(
@@ -80,7 +77,6 @@ def choose(
     budget: Budget | None,
     seed: int | None,
     num_samples: int | None = None,
-    device: str = "cpu",
 ) -> Choice:
     """The recipe for this data, with the choices that were not the user's and why they were made.
 
@@ -90,7 +86,7 @@ def choose(
     if budget is None:
         budget = DEFAULT_BUDGET
         reasons.append(f"budget {budget}: the default; --budget 90s, 500kimg or 20epochs says otherwise")
-    facts = Facts(data, num_samples, budget, device)
+    facts = Facts(data, num_samples)
     if recipe is None:
         recipe, why = _recipe_for(facts)
         reasons.append(f"recipe {recipe}: {why}")
