@@ -25,7 +25,7 @@ RecipeFunction = Callable[[SourceSpec, DataSpec, Budget], Recipe]
 
 DEFAULT_BUDGET = Budget(amount=600)
 _SMALLEST_CONVOLUTIONAL = 8
-_FEW = 2000
+_FEW = 1000
 _MODULES = (images, residual, r3gan, stylegan2, fastgan, sequences, tables, toys)
 
 
